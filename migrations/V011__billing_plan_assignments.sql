@@ -1,0 +1,31 @@
+-- Which plan a subject is on, was on, and will be on.
+CREATE TABLE billing_plan_assignments (
+  id                       BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  subject_type             ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
+  subject_id               BIGINT UNSIGNED NOT NULL,
+  plan_id                  INT UNSIGNED NOT NULL,
+  status                   ENUM('scheduled','current','ended','cancelled') NOT NULL,
+  effective_at             DATETIME(3) NOT NULL COMMENT 'UTC; when it became or becomes current',
+  ended_at                 DATETIME(3) NULL COMMENT 'UTC; when it ceased to be current, or was cancelled',
+  period_start_at          DATETIME(3) NULL COMMENT 'UTC; the paid period, where the provider said one',
+  period_end_at            DATETIME(3) NULL COMMENT 'UTC; end excluded',
+  provider_subscription_id VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NULL,
+  dedupe_key               VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'what made it: the same again makes no second one',
+  created_by               VARCHAR(128) NOT NULL COMMENT 'who made it',
+  created_at               DATETIME(3) NOT NULL COMMENT 'UTC',
+  current_subject_id       BIGINT UNSIGNED AS (IF(status = 'current', subject_id, NULL)) VIRTUAL COMMENT 'carries the unique key below',
+  CONSTRAINT pk_assignments PRIMARY KEY (id),
+  CONSTRAINT uq_assignments_dedupe UNIQUE (dedupe_key),
+  -- Serves: the current plan of a subject. Catches a subject on two plans at once.
+  CONSTRAINT uq_assignments_current UNIQUE (current_subject_id),
+  -- Serves: plan history of a subject.
+  INDEX ix_assignments_subject (subject_id, effective_at),
+  -- Serves: the scheduler looking for changes that are due.
+  INDEX ix_assignments_status (status, effective_at),
+  -- Serves: the foreign key alone.
+  INDEX ix_assignments_plan (plan_id),
+  CONSTRAINT fk_assignments_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id),
+  CONSTRAINT fk_assignments_plan FOREIGN KEY (plan_id) REFERENCES billing_plans (id),
+  CONSTRAINT ck_assignments_ended CHECK ((status IN ('ended','cancelled')) = (ended_at IS NOT NULL)),
+  CONSTRAINT ck_assignments_period CHECK (period_end_at > period_start_at)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'plans of subjects over time';

@@ -1,0 +1,27 @@
+-- The ledger of what was bought. A purchase is known by the provider's own id of the invoice or payment.
+CREATE TABLE billing_purchases (
+  id                  BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  subject_type        ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
+  subject_id          BIGINT UNSIGNED NOT NULL,
+  provider            VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  provider_payment_id VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'invoice or payment: two events of one payment are one purchase',
+  event_id            BIGINT UNSIGNED NULL COMMENT 'the event that made it; null: bootstrap',
+  status              ENUM('paid','partially_refunded','refunded','voided') NOT NULL,
+  currency            CHAR(3) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'ISO 4217, lower case as the provider writes it',
+  paid_minor_units    BIGINT NOT NULL COMMENT 'money, in the currency''s smallest unit',
+  refunded_minor_units BIGINT NOT NULL DEFAULT 0,
+  period_start_at     DATETIME(3) NULL COMMENT 'UTC; the paid period of a plan',
+  period_end_at       DATETIME(3) NULL COMMENT 'UTC; end excluded',
+  purchased_at        DATETIME(3) NOT NULL COMMENT 'UTC',
+  created_at          DATETIME(3) NOT NULL COMMENT 'UTC',
+  CONSTRAINT pk_purchases PRIMARY KEY (id),
+  CONSTRAINT uq_purchases_provider_payment UNIQUE (provider, provider_payment_id),
+  -- Serves: purchases of a subject, newest first.
+  INDEX ix_purchases_subject (subject_id, purchased_at),
+  -- Serves: the foreign key alone.
+  INDEX ix_purchases_event (event_id),
+  CONSTRAINT fk_purchases_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id),
+  CONSTRAINT fk_purchases_event FOREIGN KEY (event_id) REFERENCES billing_events (id),
+  CONSTRAINT ck_purchases_money CHECK (paid_minor_units >= 0 AND refunded_minor_units BETWEEN 0 AND paid_minor_units),
+  CONSTRAINT ck_purchases_period CHECK (period_end_at > period_start_at)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'what was bought';

@@ -1,0 +1,303 @@
+-- entitlement_consume_in_tx_v1: decides requests to use something, and books those that fit.
+--
+-- Called by    entitlement_consume_v1; people, inside their own transaction, so that their rows and the use are one commit.
+-- Transaction  needs the caller's. READ COMMITTED is best; under REPEATABLE READ it is as right, but waits more.
+-- Locks        the balance rows of all items, by subject, then definition; then the grant balances of those that are due.
+-- Idempotency  usageEventKey, per subject and code: the same key with the same items gives the first answer again and writes nothing.
+-- Parameters   p_requests  JSON array, 1 to 1,000 of
+--                {"subjectId": 7, "usageEventKey": "order-81", "items": [{"limitationCode": "ai.credits", "amount": 20}]}
+--                An item names a limitationCode or a capability; amount 1 to 2^53-1 (default: the capability's, else 1);
+--                reasonCode, up to 64 characters; occurredAt, UTC as YYYY-MM-DD HH:MM:SS.mmm; metadata, an object of up to 2,048 bytes.
+--                1 to 100 items a request, each of another definition. A request is all or nothing; requests are independent.
+--              p_not_accepted  out: how many requests were refused or failed; a caller with rows of its own rolls back unless 0
+-- Results      a row per item, by request_no and item_no (both from 1): outcome (accepted, refused, failed), replayed, problem (null, or
+--              "CODE: text" as an error would say it), refused_code (the code that refused the request), warning; the item; the
+--              consumption; and the limitation as this use left it (as it is, where the request was not accepted).
+-- Errors       VALIDATION_FAILED, for p_requests as a whole. What is wrong with one request is its outcome, not an error.
+-- Cost         per call: five statements and one outbox row. Per item: one ledger row; per balance: one update. Nothing grows with
+--              the use that went before, or with the number of grants.
+--
+-- A request touches one subject. A subject all of whose requests fit together, and none of whose keys was seen before, is accepted
+-- set-based; the requests of any other subject are decided one by one in order of arrival. Both ways give the same result.
+CREATE PROCEDURE entitlement_consume_in_tx_v1(
+  IN  p_requests     JSON,
+  OUT p_not_accepted INT UNSIGNED
+)
+  MODIFIES SQL DATA
+  SQL SECURITY DEFINER
+  COMMENT 'Decides and books uses inside the caller''s transaction'
+BEGIN
+  DECLARE v_now DATETIME(3);
+  DECLARE v_items, v_chosen, v_changes JSON;
+  -- Requests that were not simply accepted: [request_no, outcome, problem, definition that refused, its granted, consumed, left
+  -- and held amount when it did]. Later requests of the call may move these.
+  DECLARE v_exceptions JSON DEFAULT JSON_ARRAY();
+  -- Subjects whose requests are decided one by one.
+  DECLARE v_slow JSON;
+  DECLARE v_count, v_due, v_settled, v_requests, v_request_no, v_boundaries INT UNSIGNED;
+  DECLARE v_is_slow, v_no_more_due BOOLEAN;
+  DECLARE v_subject_id BIGINT UNSIGNED;
+  DECLARE v_definition_id, v_refused_definition_id INT UNSIGNED;
+  DECLARE v_items_seen, v_items_same INT UNSIGNED;
+  DECLARE v_granted, v_consumed, v_left, v_held BIGINT;
+  DECLARE v_problem VARCHAR(128);
+  DECLARE v_outcome VARCHAR(8);
+
+  SET p_not_accepted = 0;
+  SET v_requests = IF(JSON_TYPE(p_requests) = 'ARRAY', JSON_LENGTH(p_requests), 0);
+  IF v_requests NOT BETWEEN 1 AND 1000 THEN
+    SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: requests: must be an array of 1 to 1000 requests';
+  END IF;
+
+  -- Each item with what its names mean, and the first thing that is wrong with it:
+  -- [request_no, item_no, subject, definition, amount, key, reason, occurred, metadata, sha256 of the request's items, problem].
+  SELECT JSON_ARRAYAGG(JSON_ARRAY(
+           r.request_no, r.item_no, r.subject_id, d.id, CAST(r.amount AS SIGNED), r.usage_event_key,
+           COALESCE(r.reason_code, r.capability_reason), r.occurred_at, r.metadata, SHA2(r.items, 256),
+           CASE
+             WHEN r.usage_event_key IS NULL AND NOT r.has_key THEN 'IDEMPOTENCY_KEY_REQUIRED: give a usageEventKey or the header Idempotency-Key'
+             WHEN r.usage_event_key IS NULL OR NOT REGEXP_LIKE(r.usage_event_key, '^[!-~]{1,128}\\z')
+               THEN 'VALIDATION_FAILED: usageEventKey: must be 1 to 128 visible ASCII characters'
+             WHEN e.id IS NULL THEN 'SUBJECT_NOT_FOUND: no billable entity has this id'
+             WHEN r.item_count NOT BETWEEN 1 AND 100 THEN 'VALIDATION_FAILED: items: must be 1 to 100 items'
+             WHEN (r.capability IS NULL) = (r.code IS NULL) THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, ']: must name a capability or a limitationCode, not both')
+             WHEN r.capability IS NOT NULL AND r.definition_id IS NULL THEN 'CAPABILITY_NOT_FOUND: no capability has this name'
+             WHEN d.id IS NULL THEN 'DEFINITION_NOT_FOUND: no entitlement definition has this code'
+             WHEN NOT d.is_active THEN 'DEFINITION_INACTIVE: this entitlement definition is not active'
+             WHEN d.entitlement_type IN ('state', 'capacity') OR d.window_anchor = 'rolling'
+               THEN 'NOT_CONSUMABLE: only balances and quotas with a calendar or billing window are consumed'
+             WHEN JSON_TYPE(r.amount) NOT IN ('INTEGER', 'UNSIGNED INTEGER') OR NOT r.amount BETWEEN 1 AND 9007199254740991
+               THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, '].amount: must be a whole number from 1 to 9007199254740991')
+             WHEN r.has_reason AND (r.reason_code IS NULL OR NOT REGEXP_LIKE(r.reason_code, '^[!-~]{1,64}\\z'))
+               THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, '].reasonCode: must be 1 to 64 visible ASCII characters')
+             WHEN r.has_occurred AND r.occurred_at IS NULL
+               THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, '].occurredAt: must be an instant')
+             WHEN JSON_TYPE(r.metadata) NOT IN ('OBJECT', 'NULL') OR JSON_STORAGE_SIZE(r.metadata) > 2048
+               THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, '].metadata: must be an object of up to 2048 bytes')
+             WHEN r.uses_of_limit > 1
+               THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, ']: another item of this request uses the same limit')
+           END))
+    INTO v_items
+    FROM (SELECT j.request_no, COALESCE(j.item_no, 1) AS item_no, j.subject_id, j.usage_event_key, j.has_key, j.items,
+                 COALESCE(JSON_LENGTH(j.items), 0) AS item_count, j.capability, j.code,
+                 COALESCE(c.definition_id, n.id) AS definition_id, COALESCE(j.amount, CAST(COALESCE(c.amount, 1) AS JSON)) AS amount,
+                 j.reason_code, j.has_reason, c.reason_code AS capability_reason, j.occurred_at, j.has_occurred, j.metadata,
+                 COUNT(*) OVER (PARTITION BY j.request_no, COALESCE(c.definition_id, n.id)) AS uses_of_limit
+            FROM JSON_TABLE(p_requests, '$[*]' COLUMNS (
+                   request_no FOR ORDINALITY,
+                   subject_id BIGINT UNSIGNED PATH '$.subjectId',
+                   usage_event_key VARCHAR(256) PATH '$.usageEventKey',
+                   has_key INT EXISTS PATH '$.usageEventKey',
+                   items JSON PATH '$.items',
+                   NESTED PATH '$.items[*]' COLUMNS (
+                     item_no FOR ORDINALITY,
+                     capability VARCHAR(64) PATH '$.capability',
+                     code VARCHAR(64) PATH '$.limitationCode',
+                     amount JSON PATH '$.amount',
+                     reason_code VARCHAR(128) PATH '$.reasonCode',
+                     has_reason INT EXISTS PATH '$.reasonCode',
+                     occurred_at DATETIME(3) PATH '$.occurredAt',
+                     has_occurred INT EXISTS PATH '$.occurredAt',
+                     metadata JSON PATH '$.metadata' DEFAULT 'null' ON EMPTY))) AS j
+            LEFT JOIN billing_capabilities AS c ON c.capability = CONVERT(j.capability USING ascii)
+            LEFT JOIN billing_entitlement_definitions AS n ON n.code = CONVERT(j.code USING ascii)) AS r
+    LEFT JOIN billable_entities AS e ON e.id = r.subject_id
+    LEFT JOIN billing_entitlement_definitions AS d ON d.id = r.definition_id;
+
+  -- Locks, in one order whatever the order of the items: a sorted derived table drives the join.
+  SELECT COUNT(*) INTO v_count
+    FROM (SELECT DISTINCT i.subject_id, i.definition_id
+            FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
+                   subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', problem VARCHAR(128) PATH '$[10]')) AS i
+           WHERE i.problem IS NULL
+           ORDER BY i.subject_id, i.definition_id
+           LIMIT 100000) AS k
+    STRAIGHT_JOIN billing_entitlement_balances AS b
+       ON b.subject_id = k.subject_id AND b.definition_id = k.definition_id AND b.history_no = 0
+      FOR UPDATE OF b;
+  SET v_now = UTC_TIMESTAMP(3);
+
+  -- Which subjects are not simple, and which balances must be settled or opened first. The second round finds nothing due.
+  SET v_settled = 0;
+  classify: LOOP
+    SELECT JSON_ARRAYAGG(IF(s.is_slow, s.subject_id, NULL)), COALESCE(MAX(s.is_slow), FALSE), COALESCE(SUM(s.due), 0)
+      INTO v_slow, v_is_slow, v_due
+      FROM (SELECT g.subject_id,
+                   MAX(g.has_problem OR g.seen > 0 OR g.keys_used < g.uses OR g.is_backdated
+                       OR (NOT g.is_soft AND g.amount > g.available) OR g.consumed + g.amount > 9007199254740991) AS is_slow,
+                   SUM(g.is_due) AS due
+              FROM (SELECT i.subject_id, i.definition_id, COUNT(*) AS uses, COUNT(DISTINCT i.usage_event_key) AS keys_used, SUM(i.amount) AS amount,
+                           MAX(i.problem IS NOT NULL) AS has_problem, COUNT(c.sequence_no) AS seen, MAX(i.occurred_at IS NOT NULL) AS is_backdated,
+                           COALESCE(MAX(d.enforcement_mode = 'soft_warn'), FALSE) AS is_soft,
+                           COALESCE(MAX(b.available_amount), 0) AS available, COALESCE(MAX(b.consumed_amount), 0) AS consumed,
+                           MAX(i.problem IS NULL) AND IF(MAX(b.subject_id) IS NULL, MAX(d.enforcement_mode = 'soft_warn'), COALESCE(MAX(b.next_change_at) <= v_now, FALSE)) AS is_due
+                      FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
+                             subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', amount BIGINT PATH '$[4]',
+                             usage_event_key VARCHAR(256) PATH '$[5]', occurred_at DATETIME(3) PATH '$[7]', problem VARCHAR(128) PATH '$[10]')) AS i
+                      LEFT JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
+                      LEFT JOIN billing_entitlement_balances AS b
+                        ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
+                      LEFT JOIN billing_entitlement_consumptions AS c
+                        ON c.subject_id = i.subject_id AND c.definition_id = i.definition_id AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
+                     GROUP BY i.subject_id, i.definition_id
+                       FOR SHARE OF b, c) AS g
+             GROUP BY g.subject_id) AS s;
+    IF v_due = 0 OR v_settled > 0 THEN
+      LEAVE classify;
+    END IF;
+
+    BEGIN
+      DECLARE c_due CURSOR FOR
+        SELECT DISTINCT i.subject_id, i.definition_id
+          FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
+                 subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', problem VARCHAR(128) PATH '$[10]')) AS i
+          JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
+          LEFT JOIN billing_entitlement_balances AS b
+            ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
+         WHERE i.problem IS NULL AND IF(b.subject_id IS NULL, d.enforcement_mode = 'soft_warn', b.next_change_at <= v_now)
+         ORDER BY i.subject_id, i.definition_id;
+      DECLARE CONTINUE HANDLER FOR NOT FOUND SET v_no_more_due = TRUE;
+      SET v_no_more_due = FALSE;
+      OPEN c_due;
+      FETCH c_due INTO v_subject_id, v_definition_id;
+      WHILE NOT v_no_more_due DO
+        CALL entitlement_settle_in_tx_v1(v_subject_id, v_definition_id, v_now, 'opened', v_boundaries);
+        SET v_settled = v_settled + 1;
+        FETCH c_due INTO v_subject_id, v_definition_id;
+      END WHILE;
+      CLOSE c_due;
+    END;
+  END LOOP;
+
+  IF NOT v_is_slow THEN
+    CALL entitlement_post_in_tx_v1(v_items, v_now);
+  ELSE
+    -- The simple subjects at once …
+    SELECT JSON_ARRAYAGG(i.item) INTO v_chosen
+      FROM JSON_TABLE(v_items, '$[*]' COLUMNS (item JSON PATH '$', subject_id BIGINT UNSIGNED PATH '$[2]')) AS i
+     WHERE i.subject_id IS NOT NULL AND NOT i.subject_id MEMBER OF (v_slow);
+    IF v_chosen IS NOT NULL THEN
+      CALL entitlement_post_in_tx_v1(v_chosen, v_now);
+    END IF;
+
+    -- … and the others one by one, in order of arrival.
+    SET v_request_no = 0;
+    WHILE v_request_no < v_requests DO
+      SET v_request_no = v_request_no + 1, v_problem = NULL, v_outcome = NULL, v_refused_definition_id = NULL,
+          v_granted = NULL, v_consumed = NULL, v_left = NULL, v_held = NULL;
+      SELECT JSON_ARRAYAGG(i.item) INTO v_chosen
+        FROM JSON_TABLE(v_items, '$[*]' COLUMNS (item JSON PATH '$', request_no INT PATH '$[0]', subject_id BIGINT UNSIGNED PATH '$[2]')) AS i
+       WHERE i.request_no = v_request_no AND (i.subject_id IS NULL OR i.subject_id MEMBER OF (v_slow));
+
+      IF v_chosen IS NOT NULL THEN
+        SELECT COUNT(c.sequence_no), COALESCE(SUM(c.content_sha256 = UNHEX(i.content_sha256)), 0), MIN(i.problem)
+          INTO v_items_seen, v_items_same, v_problem
+          FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (
+                 subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', usage_event_key VARCHAR(256) PATH '$[5]',
+                 content_sha256 CHAR(64) PATH '$[9]', problem VARCHAR(128) PATH '$[10]')) AS i
+          LEFT JOIN billing_entitlement_consumptions AS c
+            ON c.subject_id = i.subject_id AND c.definition_id = i.definition_id AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
+           FOR SHARE OF c;
+
+        IF v_problem IS NOT NULL THEN
+          -- The problem of the first item that has one, not the first in the alphabet.
+          SELECT i.problem INTO v_problem
+            FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (item_no INT PATH '$[1]', problem VARCHAR(128) PATH '$[10]')) AS i
+           WHERE i.problem IS NOT NULL ORDER BY i.item_no LIMIT 1;
+          SET v_outcome = 'failed';
+        ELSEIF v_items_seen > 0 AND v_items_same = JSON_LENGTH(v_chosen) THEN
+          SET v_outcome = 'replayed';
+        ELSEIF v_items_seen > 0 THEN
+          SET v_outcome = 'failed', v_problem = 'IDEMPOTENCY_CONFLICT: this key was used for another use of this limit';
+        ELSE
+          SELECT i.definition_id,
+                 IF(NOT COALESCE(i.occurred_at >= COALESCE(b.window_start_at, i.occurred_at) AND i.occurred_at < COALESCE(b.window_end_at, '9999-12-31')
+                                 AND i.occurred_at <= v_now + INTERVAL 5 MINUTE, TRUE),
+                    'OCCURRED_AT_OUTSIDE_WINDOW: occurredAt must lie in the current window, and at most 5 minutes ahead',
+                    CONCAT('BILLING_LIMIT_EXCEEDED: ', d.code, ' does not leave room for this use')),
+                 b.granted_amount, b.consumed_amount, b.left_amount, b.held_amount
+            INTO v_refused_definition_id, v_problem, v_granted, v_consumed, v_left, v_held
+            FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (
+                   item_no INT PATH '$[1]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', amount BIGINT PATH '$[4]',
+                   occurred_at DATETIME(3) PATH '$[7]')) AS i
+            JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
+            LEFT JOIN billing_entitlement_balances AS b ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
+           WHERE NOT COALESCE(i.occurred_at >= COALESCE(b.window_start_at, i.occurred_at) AND i.occurred_at < COALESCE(b.window_end_at, '9999-12-31')
+                              AND i.occurred_at <= v_now + INTERVAL 5 MINUTE, TRUE)
+              OR (d.enforcement_mode <> 'soft_warn' AND i.amount > COALESCE(b.available_amount, 0))
+              OR COALESCE(b.consumed_amount, 0) + i.amount > 9007199254740991
+           ORDER BY i.item_no LIMIT 1
+             FOR SHARE OF b;
+          IF v_problem IS NULL THEN
+            CALL entitlement_post_in_tx_v1(v_chosen, v_now);
+          ELSE
+            SET v_outcome = IF(v_problem LIKE 'BILLING_LIMIT_EXCEEDED%', 'refused', 'failed');
+          END IF;
+        END IF;
+
+        IF v_outcome IS NOT NULL THEN
+          SET v_exceptions = JSON_ARRAY_APPEND(v_exceptions, '$', JSON_ARRAY(
+            v_request_no, v_outcome, v_problem, v_refused_definition_id, v_granted, v_consumed, v_left, v_held));
+          SET p_not_accepted = p_not_accepted + (v_outcome <> 'replayed');
+        END IF;
+      END IF;
+    END WHILE;
+  END IF;
+
+  -- One outbox row names everything that this call used.
+  SELECT JSON_ARRAYAGG(JSON_OBJECT('subjectId', t.subject_id, 'codes', t.codes)) INTO v_changes
+    FROM (SELECT u.subject_id, JSON_ARRAYAGG(u.code) AS codes
+            FROM (SELECT DISTINCT i.subject_id, d.code
+                    FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
+                           request_no INT PATH '$[0]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]')) AS i
+                    JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
+                    LEFT JOIN JSON_TABLE(v_exceptions, '$[*]' COLUMNS (request_no INT PATH '$[0]')) AS x ON x.request_no = i.request_no
+                   WHERE x.request_no IS NULL) AS u
+           GROUP BY u.subject_id) AS t;
+  IF v_changes IS NOT NULL THEN
+    INSERT INTO billing_limit_changes (change_source, changes, changed_at) VALUES ('consumption', v_changes, v_now);
+  END IF;
+
+  SELECT f.request_no, f.item_no, f.outcome, f.replayed, f.problem, f.refused_code, IF(f.outcome = 'accepted' AND f.left_amount < 0, 'SOFT_LIMIT_EXCEEDED', NULL) AS warning,
+         f.subject_id, f.usage_event_key, f.amount, f.reason_code, f.sequence_no, f.occurred_at, f.posted_at, v_now AS generated_at,
+         f.code, f.name, f.entitlement_type, f.enforcement_mode, f.unit, f.scale, f.window_interval, f.window_anchor,
+         f.granted_amount, f.consumed_amount, f.held_amount, f.granted_amount - f.consumed_amount AS effective_amount,
+         GREATEST(f.left_amount - f.held_amount, 0) AS available_amount,
+         IF(f.entitlement_type IN ('capacity', 'metered_quota'), f.granted_amount, NULL) AS hard_limit_amount,
+         f.over_limit,
+         IF(f.over_limit AND f.enforcement_mode = 'hard_lock_resource' OR f.entitlement_type = 'state' AND f.granted_amount = 0, f.lock_label, 'none') AS lock_state,
+         f.next_change_at, f.window_start_at, f.window_end_at, f.last_recomputed_at,
+         IF(f.window_end_at < '9999-12-31', CEIL(GREATEST(TIMESTAMPDIFF(MICROSECOND, v_now, f.window_end_at), 0) / 1000000), NULL) AS retry_after_seconds
+    FROM (SELECT i.request_no, i.item_no,
+                 CASE WHEN x.outcome IN ('refused', 'failed') THEN x.outcome ELSE 'accepted' END AS outcome,
+                 COALESCE(x.outcome = 'replayed', FALSE) AS replayed, x.problem, dx.code AS refused_code,
+                 i.subject_id, i.usage_event_key, i.amount, COALESCE(c.reason_code, i.reason_code) AS reason_code,
+                 c.sequence_no, c.occurred_at, c.posted_at,
+                 d.code, d.name, d.entitlement_type, d.enforcement_mode, d.unit, d.scale, d.window_interval, d.window_anchor, d.lock_label,
+                 COALESCE(s.granted_amount, x.granted_amount, b.granted_amount, 0) AS granted_amount,
+                 COALESCE(c.consumed_after, x.consumed_amount, b.consumed_amount, 0) AS consumed_amount,
+                 COALESCE(c.left_after, x.left_amount, b.left_amount, 0) AS left_amount,
+                 COALESCE(c.held_after, x.held_amount, b.held_amount, 0) AS held_amount,
+                 COALESCE(c.left_after < 0 OR s.allotment_given_amount > s.allotment_amount, b.over_limit, FALSE) AS over_limit,
+                 IF(c.sequence_no IS NULL, b.next_change_at, c.next_change_at) AS next_change_at,
+                 COALESCE(s.window_start_at, b.window_start_at) AS window_start_at,
+                 COALESCE(s.window_end_at, b.window_end_at) AS window_end_at,
+                 COALESCE(s.settled_at, b.settled_at) AS last_recomputed_at
+            FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
+                   request_no INT PATH '$[0]', item_no INT PATH '$[1]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]',
+                   amount BIGINT PATH '$[4]', usage_event_key VARCHAR(256) PATH '$[5]', reason_code VARCHAR(64) PATH '$[6]')) AS i
+            LEFT JOIN JSON_TABLE(v_exceptions, '$[*]' COLUMNS (
+                   request_no INT PATH '$[0]', outcome VARCHAR(8) PATH '$[1]', problem VARCHAR(128) PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]',
+                   granted_amount BIGINT PATH '$[4]', consumed_amount BIGINT PATH '$[5]', left_amount BIGINT PATH '$[6]', held_amount BIGINT PATH '$[7]')) AS x
+              ON x.request_no = i.request_no
+            LEFT JOIN billing_entitlement_definitions AS dx ON dx.id = x.definition_id
+            LEFT JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
+            LEFT JOIN billing_entitlement_consumptions AS c
+              ON COALESCE(x.outcome, 'replayed') = 'replayed' AND c.subject_id = i.subject_id AND c.definition_id = i.definition_id
+             AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
+            LEFT JOIN billing_entitlement_settlements AS s
+              ON s.subject_id = c.subject_id AND s.definition_id = c.definition_id AND s.segment_no = c.segment_no
+            LEFT JOIN billing_entitlement_balances AS b
+              ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0) AS f
+   ORDER BY f.request_no, f.item_no;
+END
