@@ -1,0 +1,5 @@
+//! One harness for all integration tests: one build, one server, one database per test.
+
+mod call;
+mod deploy;
+mod support;
