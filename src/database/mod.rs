@@ -1,0 +1,3 @@
+//! Everything that speaks to MySQL.
+
+pub mod embedded;
