@@ -7,6 +7,18 @@ use std::path::{Path, PathBuf};
 use super::folder::written_by;
 use super::{EmbeddedError, ServerProgram};
 
+/// The last errors of a server that gives up name no cause.
+const GIVING_UP: [&str; 5] = [
+    "Aborting",
+    "Cannot continue operation",
+    "Data Dictionary initialization failed",
+    "Failed to initialize DD Storage Engine",
+    "Plugin initialization aborted",
+];
+
+/// With less room on the disk the server may still start, but the first commits then wait for ever for more.
+const LEAST_ROOM: u64 = 32 << 20;
+
 /// What the server wrote to its log since this value was made. The file stays readable after the guard has removed it.
 pub(super) struct ErrorLog {
     home: PathBuf,
@@ -77,11 +89,10 @@ impl ErrorLog {
                 server,
             };
         }
-        // The first error is the cause; the last only says that the server gives up.
-        let reason = text.lines().find(|line| line.contains("[ERROR]"));
-        let reason = reason
-            .and_then(|line| line.rsplit_once("] "))
-            .map_or(otherwise, |(_, message)| message);
+        let errors = text.lines().filter(|line| line.contains("[ERROR]"));
+        let mut causes = errors.filter_map(|line| Some(line.rsplit_once("] ")?.1));
+        let cause = causes.rfind(|cause| !GIVING_UP.iter().any(|words| cause.starts_with(words)));
+        let reason = cause.unwrap_or(otherwise).trim_end_matches('.');
         EmbeddedError::DidNotStart {
             folder,
             reason: reason.to_owned(),
@@ -89,8 +100,8 @@ impl ErrorLog {
     }
 }
 
-/// A full disk may have no room even for the log line that says so.
-fn no_room(folder: &Path) -> bool {
-    rustix::fs::statvfs(folder)
-        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 1 << 20)
+/// Whether the disk is as good as full. The log may not tell: there is no room for its lines either.
+pub(super) fn no_room(folder: &Path) -> bool {
+    let room = |disk: rustix::fs::StatVfs| disk.f_bavail.saturating_mul(disk.f_frsize);
+    rustix::fs::statvfs(folder).is_ok_and(|disk| room(disk) < LEAST_ROOM)
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::folder::{DataFolder, note_version};
 use super::guard::{Ending, Guard};
 use super::initial::{copy_folder, initialise, template};
-use super::log::ErrorLog;
+use super::log::{ErrorLog, no_room};
 use super::{EmbeddedError, Progress, ServerProgram, Version};
 
 /// After a crash the server first replays its log.
@@ -176,6 +176,9 @@ impl EmbeddedServer {
             return Err(EmbeddedError::SocketPathTooLong(socket));
         }
         let failed = |source| EmbeddedError::io(home, source);
+        if no_room(home) {
+            return Err(EmbeddedError::DiskFull(home.to_path_buf()));
+        }
         let log = ErrorLog::open(home)?;
         guard.launch().map_err(failed)?;
         let deadline = Instant::now() + ANSWERS_WITHIN;
@@ -234,6 +237,8 @@ pub(super) fn server(program: &ServerProgram, home: &Path, data: &str) -> Vec<Os
         // Modest, for a laptop. What makes a commit durable stays as the server has it.
         "--innodb-buffer-pool-size=128M",
         "--loose-innodb-redo-log-capacity=64M",
+        // No statement reads or writes files. Else the compiled-in folder would have to exist.
+        "--secure-file-priv=NULL",
         // Nobody speaks TLS or RSA over a private socket, and making the keys takes a second.
         "--loose-auto-generate-certs=OFF",
         "--loose-caching-sha2-password-auto-generate-rsa-keys=OFF",
@@ -250,7 +255,6 @@ fn serve(program: &ServerProgram, home: &Path, socket: &Path) -> Vec<OsString> {
     let words = [
         "--skip-networking",
         "--loose-mysqlx=OFF",
-        "--secure-file-priv=NULL",
         "--default-time-zone=+00:00",
         "--max-connections=400",
         "--binlog-expire-logs-seconds=86400",
