@@ -578,7 +578,8 @@ async fn without_network_or_apt_one_sentence_says_what_to_do() {
             .arg(offline.get_program())
             .args(offline.get_args())
             .env("CONSUMABLE_TEST_FOLDER", folder.path())
-            .stdout(Stdio::piped()),
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
     );
     assert!(
         refusal.starts_with("could not fetch MySQL from Debian's packages ("),
