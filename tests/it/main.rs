@@ -2,4 +2,6 @@
 
 mod call;
 mod deploy;
+mod embedded;
+mod entitlement;
 mod support;

@@ -1,3 +1,6 @@
 //! What the tests share.
 
 pub mod database;
+pub mod server;
+pub mod session;
+pub mod story;
