@@ -1,7 +1,7 @@
 -- Projection: what a subject has of a definition, in one window. Row 0 is the current window, others are ended ones.
 -- Between two boundaries only segment_consumed_amount, held_amount and last_sequence_no move; what people read is
 -- generated from them here, so that no procedure can write the numbers of one balance so that they contradict.
-CREATE TABLE billing_entitlement_balances (
+CREATE TABLE IF NOT EXISTS billing_entitlement_balances (
   subject_type                  ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
   subject_id                    BIGINT UNSIGNED NOT NULL,
   definition_id                 INT UNSIGNED NOT NULL,

@@ -1,6 +1,6 @@
 -- Projection: what each grant has given by its balance's last settlement. The grants of a balance are read from here, in
 -- burn order; use since then is shared out at the next settlement.
-CREATE TABLE billing_entitlement_grant_balances (
+CREATE TABLE IF NOT EXISTS billing_entitlement_grant_balances (
   subject_id                 BIGINT UNSIGNED NOT NULL,
   definition_id              INT UNSIGNED NOT NULL,
   grant_state                ENUM('pending','active','ended') NOT NULL COMMENT 'in the open segment of its balance',

@@ -118,7 +118,7 @@ BEGIN
     -- What the clock made due comes first, so that this grant pays for nothing that was used before it.
     CALL entitlement_settle_in_tx_v1(p_subject_id, v_definition_id, v_now, 'opened', v_boundaries);
     SELECT SUM(g.amount) INTO v_granted_total
-      FROM billing_entitlement_grant_balances AS g
+      FROM billing_entitlement_grant_balances AS g FORCE INDEX (PRIMARY)
      WHERE g.subject_id = p_subject_id AND g.definition_id = v_definition_id AND g.grant_state IN ('pending', 'active')
        FOR UPDATE;
     IF v_granted_total + p_amount > 9007199254740991 THEN

@@ -43,7 +43,7 @@ BEGIN
                             WHERE n.subject_id = s.subject_id AND n.definition_id = s.definition_id)
     ON DUPLICATE KEY UPDATE held_amount = billing_entitlement_balances.held_amount;
     SELECT COUNT(*) INTO v_count
-      FROM billing_entitlement_balances AS b
+      FROM billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
      WHERE b.subject_id = p_subject_id
        FOR UPDATE;
     SET v_now = UTC_TIMESTAMP(3);
@@ -76,7 +76,7 @@ BEGIN
              WHERE g.subject_id = p_subject_id) AS p;
 
     -- The newest settlement, and the uses after it, are the balance.
-    UPDATE billing_entitlement_balances AS b
+    UPDATE billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
       JOIN billing_entitlement_settlements AS s
         ON s.subject_id = b.subject_id AND s.definition_id = b.definition_id
       JOIN (SELECT a.definition_id, MAX(a.segment_no) AS segment_no

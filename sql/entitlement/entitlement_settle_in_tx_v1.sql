@@ -114,7 +114,7 @@ BEGIN
     -- (2) A window that ended stays as it was. Windows in which nothing was due are passed over in one step.
     IF v_cause = 'window_end' THEN
       SELECT MIN(LEAST(COALESCE(g.ends_at, v_lifetime_end), IF(g.grant_state = 'pending', g.effective_at, v_lifetime_end))) INTO v_next_grant_at
-        FROM billing_entitlement_grant_balances AS g
+        FROM billing_entitlement_grant_balances AS g FORCE INDEX (PRIMARY)
        WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state IN ('pending', 'active')
          FOR UPDATE;
       UPDATE billing_entitlement_balances AS b
@@ -133,16 +133,16 @@ BEGIN
          allotment_amount, allotment_given_amount, overage_amount, segment_start_consumed_amount, segment_start_left_amount,
          segment_consumed_amount, held_amount, last_sequence_no, next_change_at)
       VALUES (p_subject_id, p_definition_id, 0, v_window_start_at, v_window_end_at, v_segment_no, v_at, 0, 0, 0, 0, 0, 0, 0, 0, v_last_sequence_no, NULL);
-      UPDATE billing_entitlement_grant_balances AS g
+      UPDATE billing_entitlement_grant_balances AS g FORCE INDEX (PRIMARY)
          SET g.given_before_window_amount = g.given_amount
        WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state = 'active';
     END IF;
 
     -- (3) Grants that end at this instant, and grants that start.
-    UPDATE billing_entitlement_grant_balances AS g
+    UPDATE billing_entitlement_grant_balances AS g FORCE INDEX (PRIMARY)
        SET g.grant_state = 'ended', g.given_before_window_amount = 0
      WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state IN ('pending', 'active') AND g.ends_at <= v_at;
-    UPDATE billing_entitlement_grant_balances AS g
+    UPDATE billing_entitlement_grant_balances AS g FORCE INDEX (PRIMARY)
        SET g.grant_state = 'active'
      WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state = 'pending' AND g.effective_at <= v_at;
     SELECT CASE v_aggregation
@@ -152,7 +152,7 @@ BEGIN
            END,
            MIN(LEAST(COALESCE(g.ends_at, v_lifetime_end), IF(g.grant_state = 'pending', g.effective_at, v_lifetime_end)))
       INTO v_allotment, v_next_grant_at
-      FROM billing_entitlement_grant_balances AS g
+      FROM billing_entitlement_grant_balances AS g FORCE INDEX (PRIMARY)
      WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state IN ('pending', 'active')
        FOR UPDATE;
 
@@ -170,7 +170,7 @@ BEGIN
            COALESCE(SUM(g.given_amount - g.given_before_window_amount), 0),
            COALESCE(SUM(g.amount - g.given_amount), 0)
       INTO v_once_granted, v_once_given, v_once_left
-      FROM billing_entitlement_grant_balances AS g
+      FROM billing_entitlement_grant_balances AS g FORCE INDEX (PRIMARY)
      WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state = 'active' AND NOT g.is_allotment
        FOR UPDATE;
     SET v_granted = v_allotment + v_once_granted;

@@ -30,7 +30,7 @@ impl Release {
     pub fn embedded() -> Result<Release, Error> {
         let routines = sql_files(&SQL)
             .into_iter()
-            .map(|(path, text)| Routine::parse(path, text))
+            .map(|(path, text)| Routine::parse(&format!("sql/{path}"), text))
             .collect::<Result<Vec<_>, _>>()?;
         let migrations = embedded::migrations::runner().get_migrations().clone();
         Release::new(env!("CARGO_PKG_VERSION"), migrations, routines)

@@ -1,10 +1,7 @@
 //! One database per test.
 
-use std::path::Path;
-
 use consumable::database::{Database, Release, Routine, migrate};
 use mysql_async::{Conn, Opts, prelude::Queryable};
-use refinery::load_sql_migrations;
 
 use super::server::shared_server;
 
@@ -97,10 +94,10 @@ impl Drop for TestDatabase {
     }
 }
 
-/// A release with the real tables and these procedures, given as name and what follows the name.
+/// A release with these procedures, given as name and what follows the name, and of the tables only the registry.
 pub fn release(version: &str, routines: &[(&str, &str)]) -> Release {
-    let migrations =
-        load_sql_migrations(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).unwrap();
+    let mut migrations = Release::embedded().unwrap().migrations().to_vec();
+    migrations.retain(|migration| migration.name() == "consumable_routines");
     let routines = routines.iter().map(|(name, rest)| {
         let text = format!("-- {name}\nCREATE PROCEDURE {name} {rest}\n");
         Routine::parse(&format!("sql/test/{name}.sql"), &text).unwrap()
