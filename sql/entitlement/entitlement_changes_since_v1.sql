@@ -27,7 +27,7 @@ CREATE PROCEDURE entitlement_changes_since_v1(
   COMMENT 'Returns what changed after a point'
 BEGIN
   DECLARE v_oldest, v_last, v_read_to BIGINT UNSIGNED;
-  DECLARE v_counter BIGINT UNSIGNED;
+  DECLARE v_unnumbered_id, v_counter BIGINT UNSIGNED;
   DECLARE v_given INT UNSIGNED;
   DECLARE v_unnumbered JSON;
 
@@ -36,7 +36,8 @@ BEGIN
   END IF;
 
   -- Reads committed rows without waiting for any that are not: those get their number when they are.
-  IF EXISTS (SELECT 1 FROM billing_limit_changes AS c WHERE c.sequence_no IS NULL) THEN
+  SELECT c.id INTO v_unnumbered_id FROM billing_limit_changes AS c WHERE c.sequence_no IS NULL LIMIT 1;
+  IF v_unnumbered_id IS NOT NULL THEN
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     BEGIN
       DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;

@@ -20,6 +20,7 @@ CREATE PROCEDURE entitlement_recompute_v1(
 BEGIN
   DECLARE v_now DATETIME(3);
   DECLARE v_lifetime_end DATETIME(3) DEFAULT '9999-12-31 23:59:59.999';
+  DECLARE v_subject_id BIGINT UNSIGNED;
   DECLARE v_count INT UNSIGNED;
   DECLARE v_codes JSON;
 
@@ -27,7 +28,8 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
     START TRANSACTION;
-    IF NOT EXISTS (SELECT 1 FROM billable_entities AS e WHERE e.id = p_subject_id) THEN
+    SELECT e.id INTO v_subject_id FROM billable_entities AS e WHERE e.id = p_subject_id;
+    IF v_subject_id IS NULL THEN
       SIGNAL SQLSTATE '45101' SET MYSQL_ERRNO = 52101, MESSAGE_TEXT = 'SUBJECT_NOT_FOUND: no billable entity has this id';
     END IF;
 

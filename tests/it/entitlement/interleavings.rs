@@ -210,3 +210,44 @@ async fn a_transaction_with_an_old_snapshot_decides_on_what_is_true_now() {
     story.says("granted 10, consumed 10, available 0").await;
     story.end().await;
 }
+
+#[tokio::test]
+async fn an_open_transaction_makes_nobody_wait_but_who_uses_the_same_limit() {
+    let mut story = Story::of(definition::MONTHLY).await;
+    let busy = story.subject;
+    story.grant(Grant::of("plan_base", 10)).await;
+    let neighbour = story.new_subject("neighbour").await;
+    story.subject = neighbour;
+    story.grant(Grant::of("plan_base", 10)).await;
+    let newcomer = story.new_subject("newcomer").await;
+    // Everything that a transaction can do to a limit, with a month's end in it, and left open.
+    let mut open = story.database.session().await;
+    begin(&mut open).await;
+    open.query_drop("SET timestamp = UNIX_TIMESTAMP('2026-04-02')").await.unwrap();
+    assert_eq!(consume_in_tx(&mut open, &requests(&[busy], "open")).await, 0);
+    for call in [
+        format!("CALL entitlement_grant_in_tx_v1({busy}, '{CODE}', 1, 'topup', NULL, NULL, NULL, 'operator', NULL, NULL, 'open', NULL, 'me', @grant_id, @r)"),
+        "CALL entitlement_revoke_in_tx_v1(@grant_id, NULL, 'open', NULL, 'me', @r)".to_owned(),
+    ] {
+        open.query_drop(&call).await.unwrap();
+    }
+    // Readers see what is committed, and neighbours on both sides do all the same. A wait would end in error 1205.
+    story.session.query_drop("SET innodb_lock_wait_timeout = 1").await.unwrap();
+    for subject in [neighbour, newcomer] {
+        story.subject = subject;
+        story.grant(Grant::of("topup", 5)).await;
+        story.consume(1).await;
+        let grant = story.grant(Grant::of("topup", 5)).await;
+        story.revoke(grant).await;
+    }
+    story.at("2026-04-02 00:00:00.000").await;
+    story.subject = neighbour;
+    story.says("granted 14, consumed 0").await;
+    story.session.query_drop("CALL entitlement_changes_since_v1(0, NULL, 1000)").await.unwrap();
+    story.at("2026-03-02 00:00:00.000").await;
+    story.subject = busy;
+    story.says("granted 10, consumed 0").await;
+    open.query_drop("ROLLBACK").await.unwrap();
+    story.at("2026-04-02 00:00:00.000").await;
+    story.end().await;
+}

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod database;
+pub mod folder;
 pub mod server;
 pub mod session;
 pub mod story;
