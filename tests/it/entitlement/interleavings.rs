@@ -242,7 +242,7 @@ async fn an_open_transaction_makes_nobody_wait_but_who_uses_the_same_limit() {
     }
     story.at("2026-04-02 00:00:00.000").await;
     story.subject = neighbour;
-    story.says("granted 14, consumed 0").await;
+    story.says("granted 15, consumed 0").await;
     story.session.query_drop("CALL entitlement_changes_since_v1(0, NULL, 1000)").await.unwrap();
     story.at("2026-03-02 00:00:00.000").await;
     story.subject = busy;
