@@ -1,0 +1,176 @@
+//! Each setting: its variable, unit, bound, default, and why. Every variable is also a flag, and the flag wins.
+//!
+//! Sizes that nobody has to choose (pool, deadlines) are constants where they are used, with their reasons.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+/// A setting that is missing or wrong: one sentence that names it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingError(String);
+
+/// `DATABASE_URL`: where the engine lives.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseSetting {
+    /// The MySQL database, such as mysql://user:password@host:3306/name.
+    ///
+    /// For a local socket: mysql://user@localhost/name?socket=/path/of/mysqld.sock. MySQL 8.0.19 or later; not MariaDB.
+    // No default: a guess would migrate the wrong database. Hidden in --help because it holds a password.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+impl DatabaseSetting {
+    /// The URL, checked as far as that goes without a connection.
+    ///
+    /// # Errors
+    /// When it is missing, is not a `mysql://` URL, or names no database.
+    pub fn url(&self) -> Result<&str, SettingError> {
+        let form = "write mysql://user:password@host:3306/name";
+        let wrong = |what: String| SettingError(format!("DATABASE_URL {what}: {form}"));
+        let text = self.database_url.as_deref().unwrap_or_default();
+        if text.is_empty() {
+            return Err(wrong("is missing (or --database-url)".into()));
+        }
+        // The URL itself stays out of the sentence: it may hold a password.
+        let url =
+            url::Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
+        if url.scheme() != "mysql" {
+            return Err(wrong(format!(
+                "begins with {}://, not with mysql://",
+                url.scheme()
+            )));
+        }
+        if url.path().trim_matches('/').is_empty() {
+            return Err(wrong("names no database".into()));
+        }
+        Ok(text)
+    }
+}
+
+/// `CONSUMABLE_LISTEN`: where the gateway listens.
+#[derive(Debug, Clone, Args)]
+pub struct ListenSetting {
+    /// The address and port to listen on.
+    // Loopback by default: who opens the engine to a network should have said so.
+    #[arg(
+        long,
+        env = "CONSUMABLE_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
+    listen: String,
+}
+
+impl ListenSetting {
+    /// The socket address. Port 0 lets the system choose one.
+    ///
+    /// # Errors
+    /// When it is not an IP address and a port.
+    pub fn address(&self) -> Result<SocketAddr, SettingError> {
+        self.listen.parse().map_err(|_| {
+            SettingError(format!(
+                "CONSUMABLE_LISTEN is {:?}, which is not an IP address and port such as 127.0.0.1:8080",
+                self.listen
+            ))
+        })
+    }
+}
+
+/// `RUST_LOG`: what is logged, to the standard error.
+#[derive(Debug, Clone, Args)]
+pub struct LogSetting {
+    /// What to log: error, warn, info, debug or trace, or per part such as info,consumable::database=debug.
+    // refinery tells each step at info; what it did is printed by the program itself.
+    #[arg(
+        long,
+        env = "RUST_LOG",
+        value_name = "FILTER",
+        default_value = "info,refinery_core=warn",
+        global = true
+    )]
+    log: String,
+}
+
+impl LogSetting {
+    /// The filter for tracing-subscriber.
+    ///
+    /// # Errors
+    /// When it is not a filter.
+    pub fn filter(&self) -> Result<EnvFilter, SettingError> {
+        EnvFilter::try_new(&self.log).map_err(|error| {
+            SettingError(format!(
+                "RUST_LOG is {:?}, which is not a log filter: {error}",
+                self.log
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(url: Option<&str>) -> Result<String, String> {
+        let setting = DatabaseSetting {
+            database_url: url.map(str::to_owned),
+        };
+        setting
+            .url()
+            .map(str::to_owned)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_wrong_database_url_is_one_sentence_without_the_password() {
+        assert!(
+            database(None)
+                .unwrap_err()
+                .starts_with("DATABASE_URL is missing")
+        );
+        assert!(
+            database(Some(""))
+                .unwrap_err()
+                .starts_with("DATABASE_URL is missing")
+        );
+        for wrong in [
+            "localhost",
+            "postgres://u:secret@h/db",
+            "mysql://u:secret@h/",
+            "mysql://u:secret@h",
+        ] {
+            let sentence = database(Some(wrong)).unwrap_err();
+            assert!(
+                sentence.starts_with("DATABASE_URL ") && !sentence.contains("secret"),
+                "{sentence}"
+            );
+            assert!(!sentence.contains('\n'));
+        }
+        assert!(database(Some("mysql://u@h/db?socket=/s")).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_address_or_filter_is_named() {
+        let listen = |text: &str| {
+            ListenSetting {
+                listen: text.into(),
+            }
+            .address()
+        };
+        assert!(
+            listen("8080")
+                .unwrap_err()
+                .to_string()
+                .starts_with("CONSUMABLE_LISTEN is \"8080\"")
+        );
+        assert_eq!(listen("[::1]:0").unwrap().port(), 0);
+        let filter = LogSetting {
+            log: "info,=".into(),
+        }
+        .filter();
+        assert!(filter.unwrap_err().to_string().starts_with("RUST_LOG is"));
+    }
+}

@@ -1,0 +1,215 @@
+//! The single place that sends CALL.
+
+use std::time::{Duration, Instant};
+
+use mysql_async::consts::StatusFlags;
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, DriverError, Params, Row};
+use tokio::time::{sleep, timeout};
+
+use super::{Database, decode};
+use crate::error::Error;
+
+/// How long a call may take, with all its attempts. Past it the client has gone, and the locks should go too.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a call is sent when it loses a deadlock, waits too long for a lock, or loses its connection.
+const ATTEMPTS: u32 = 5;
+
+/// How long a missing procedure is waited for: a deployment replaces it within milliseconds, or within a second when an
+/// open transaction holds it.
+const REDEPLOY_GRACE: Duration = Duration::from_secs(2);
+
+impl Database {
+    /// Calls `procedure` with positional `params` and gives all its result sets.
+    ///
+    /// The call is sent again, with the same parameters, when it loses a deadlock, a lock wait or its connection, and
+    /// for two seconds when the procedure is missing because a deployment is replacing it. That is safe because every
+    /// procedure that writes is idempotent by its key. In all it takes ten seconds at most.
+    ///
+    /// # Errors
+    /// [`Error::Rule`] for a SIGNAL of the catalogue, also when it comes after a result set; [`Error::Unavailable`]
+    /// when there is no connection or no answer in time; [`Error::Overloaded`] when locks stayed taken; else
+    /// [`Error::Internal`].
+    pub async fn call(
+        &self,
+        procedure: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<ResultSets, Error> {
+        let params = params.into();
+        let places = match &params {
+            Params::Empty => 0,
+            Params::Positional(values) => values.len(),
+            Params::Named(_) => {
+                return Err(Error::Internal(format!(
+                    "{procedure} was called with named parameters"
+                )));
+            }
+        };
+        let statement = format!("CALL {procedure}({})", vec!["?"; places].join(","));
+        match timeout(
+            CALL_DEADLINE,
+            self.call_until_final(procedure, &statement, &params),
+        )
+        .await
+        {
+            Ok(outcome) => outcome,
+            // The dropped future takes its connection with it, so that no late answer meets the next caller.
+            Err(_) => Err(Error::Unavailable(format!(
+                "{procedure} did not answer within {CALL_DEADLINE:?}"
+            ))),
+        }
+    }
+
+    async fn call_until_final(
+        &self,
+        procedure: &str,
+        statement: &str,
+        params: &Params,
+    ) -> Result<ResultSets, Error> {
+        let mut failures = 0;
+        let mut missing_since = None;
+        loop {
+            let mut conn = self.connection().await?;
+            let error = match send(&mut conn, statement, params).await {
+                Ok(sets) => {
+                    return leave_no_transaction(conn, procedure)
+                        .await
+                        .map(|()| ResultSets {
+                            procedure: procedure.to_owned(),
+                            sets: sets.into_iter(),
+                        });
+                }
+                Err(error) => error,
+            };
+            if let mysql_async::Error::Server(_) = error {
+                // A procedure that raises inside a transaction without a handler would hand it on to the next caller.
+                // If this fails, the connection is lost and the pool drops it.
+                let _ = conn.query_drop("ROLLBACK").await;
+            }
+            drop(conn);
+            let pause = match remedy(&error) {
+                Remedy::None => return Err(decode(error)),
+                Remedy::Repeat => {
+                    failures += 1;
+                    if failures == ATTEMPTS {
+                        return Err(decode(error));
+                    }
+                    Duration::from_millis(10 << failures)
+                }
+                Remedy::AwaitProcedure => {
+                    if missing_since.get_or_insert_with(Instant::now).elapsed() > REDEPLOY_GRACE {
+                        return Err(decode(error));
+                    }
+                    Duration::from_millis(20)
+                }
+            };
+            tracing::debug!(procedure, %error, "calling again");
+            sleep(jittered(pause)).await;
+        }
+    }
+}
+
+async fn send(
+    conn: &mut Conn,
+    statement: &str,
+    params: &Params,
+) -> mysql_async::Result<Vec<Vec<Row>>> {
+    let mut result = conn.exec_iter(statement, params.clone()).await?;
+    let mut sets = Vec::new();
+    // Collecting a set goes on to the header of the next one, so that an error between two sets is met here.
+    while !result.is_empty() {
+        sets.push(result.collect().await?);
+    }
+    Ok(sets)
+}
+
+/// A session goes back to the pool as it came. The last packet says whether a transaction is open, without a round trip.
+async fn leave_no_transaction(mut conn: Conn, procedure: &str) -> Result<(), Error> {
+    let open = |ok: &mysql_async::OkPacket<'_>| {
+        ok.status_flags()
+            .contains(StatusFlags::SERVER_STATUS_IN_TRANS)
+    };
+    if !conn.last_ok_packet().is_some_and(open) {
+        return Ok(());
+    }
+    conn.query_drop("ROLLBACK").await.map_err(decode)?;
+    Err(Error::Internal(format!(
+        "{procedure} left a transaction open, which was rolled back"
+    )))
+}
+
+enum Remedy {
+    None,
+    Repeat,
+    AwaitProcedure,
+}
+
+fn remedy(error: &mysql_async::Error) -> Remedy {
+    use mysql_async::Error::{Driver, Io, Server};
+    match error {
+        Server(server) => match server.code {
+            // Lock wait, deadlock; a statement whose procedure changed again and again while it was prepared; a session
+            // that the server closed: shutdown, KILL, idle for too long.
+            1205 | 1213 | 1615 | 1053 | 3169 | 4031 => Remedy::Repeat,
+            1305 => Remedy::AwaitProcedure,
+            _ => Remedy::None,
+        },
+        Io(_) | Driver(DriverError::ConnectionClosed) => Remedy::Repeat,
+        _ => Remedy::None,
+    }
+}
+
+/// Half of `pause` to all of it, so that callers who collided do not meet again.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    // Without a source of randomness the pause is merely the longest one.
+    let part = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
+    pause.mul_f64(0.5 + part / 2.0)
+}
+
+/// The result sets of one call, taken in their order.
+#[derive(Debug)]
+pub struct ResultSets {
+    procedure: String,
+    sets: std::vec::IntoIter<Vec<Row>>,
+}
+
+impl ResultSets {
+    /// Takes the next result set. `T` reads its columns by name: `#[derive(FromRow)]`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when there are no more sets, or when a column is missing or of another type.
+    pub fn rows<T: FromRow>(&mut self) -> Result<Vec<T>, Error> {
+        let rows = self
+            .sets
+            .next()
+            .ok_or_else(|| self.broken("gave fewer result sets than it promises"))?;
+        rows.into_iter()
+            .map(T::from_row_opt)
+            .collect::<Result<_, _>>()
+            .map_err(|error| {
+                let columns = error.0.columns();
+                let names: Vec<_> = columns.iter().map(mysql_async::Column::name_str).collect();
+                self.broken(&format!(
+                    "gave a row that {} cannot be read from: {names:?}",
+                    std::any::type_name::<T>()
+                ))
+            })
+    }
+
+    /// Takes the next result set, which must be one row.
+    ///
+    /// # Errors
+    /// As [`ResultSets::rows`], and when there is not exactly one row.
+    pub fn row<T: FromRow>(&mut self) -> Result<T, Error> {
+        let mut rows = self.rows()?;
+        match (rows.pop(), rows.is_empty()) {
+            (Some(row), true) => Ok(row),
+            _ => Err(self.broken("did not give exactly one row")),
+        }
+    }
+
+    fn broken(&self, what: &str) -> Error {
+        Error::Internal(format!("{} {what}", self.procedure))
+    }
+}

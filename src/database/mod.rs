@@ -1,0 +1,204 @@
+//! The way to the server: a bounded pool whose sessions all keep the same contract, [`Database::call`] on top of it,
+//! and the deployment of tables and procedures. Only this module holds SQL text.
+
+mod accounts;
+mod call;
+mod deploy;
+mod release;
+mod state;
+
+use std::time::Duration;
+
+use mysql_async::{
+    Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable,
+};
+
+use crate::error::Error;
+
+pub use accounts::make_gateway_account;
+pub use call::ResultSets;
+pub use deploy::{Progress, Report, check, migrate};
+pub use mysql_async::{Params, Value, prelude::FromRow};
+pub use release::{Release, Routine};
+pub use state::{Difference, Weight};
+
+/// Connections at most. The server works on about as many calls at once as it has cores; more only queue inside it,
+/// holding locks, instead of in front of it. Small enough that ten gateways fit MySQL's default of 151 connections.
+const POOL_MAX: usize = 16;
+
+/// How long a caller waits for a connection, made or returned, before it hears that the database is not available.
+const ACQUIRE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Silence after which a connection is probed: frees the place of one whose peer vanished without a word.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Prepared statements kept per connection. There is one per procedure, so all of them stay prepared.
+const STATEMENTS_KEPT: usize = 64;
+
+/// Seconds a gateway session waits for a metadata lock. More than `consumable migrate` ever holds one up.
+const CALL_LOCK_WAIT_SECONDS: u32 = 5;
+
+/// The oldest server with all we need: 8.0.19 has CHECK constraints, row aliases and fixed recursive bounds.
+const OLDEST: (u16, u16, u16) = (8, 0, 19);
+
+/// A pool of sessions to one database. Cloning shares the pool.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: Pool,
+}
+
+impl Database {
+    /// Opens the pool, after asking the server whether it is one we know.
+    ///
+    /// `url` is `mysql://user:password@host:port/name`, see [`crate::config::DatabaseSetting`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the server cannot be reached, refuses the account, is too old, or is MariaDB.
+    pub async fn connect(url: &str) -> Result<Database, Error> {
+        let opts = options(url)?;
+        check_server(&opts).await?;
+        let pool_opts = PoolOpts::default()
+            .with_constraints(PoolConstraints::new(0, POOL_MAX).expect("0 <= POOL_MAX"))
+            // A reset would drop the prepared statements; `call` sees to it that no session state is left behind.
+            .with_reset_connection(false);
+        let opts = OptsBuilder::from_opts(opts)
+            .pool_opts(pool_opts)
+            .stmt_cache_size(STATEMENTS_KEPT)
+            .tcp_keepalive(Some(KEEPALIVE))
+            .setup(vec![session(CALL_LOCK_WAIT_SECONDS)]);
+        Ok(Database {
+            pool: Pool::new(opts),
+        })
+    }
+
+    /// Closes the idle connections, and waits for those in use.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when a connection could not be closed in an orderly way.
+    pub async fn disconnect(self) -> Result<(), Error> {
+        self.pool.disconnect().await.map_err(decode)
+    }
+
+    async fn connection(&self) -> Result<Conn, Error> {
+        match tokio::time::timeout(ACQUIRE_DEADLINE, self.pool.get_conn()).await {
+            Ok(connection) => connection.map_err(decode),
+            Err(_) => Err(Error::Unavailable(format!(
+                "no connection within {ACQUIRE_DEADLINE:?}"
+            ))),
+        }
+    }
+}
+
+/// The contract of every session, as one statement to save round trips.
+///
+/// A routine stores the collation and sql_mode of the session that creates it, and the rules compare and round by them:
+/// nothing of it may come from the server's configuration.
+fn session(lock_wait_seconds: u32) -> String {
+    // @@SESSION: without it, the isolation level would hold for the next transaction only.
+    format!(
+        "SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci, \
+         sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_DATE,NO_ZERO_IN_DATE,\
+         ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
+         time_zone = '+00:00', \
+         @@SESSION.transaction_isolation = 'READ-COMMITTED', \
+         innodb_lock_wait_timeout = 5, \
+         lock_wait_timeout = {lock_wait_seconds}"
+    )
+}
+
+fn options(url: &str) -> Result<Opts, Error> {
+    // The URL itself may hold a password and stays out of the text.
+    Opts::from_url(url)
+        .map_err(|error| Error::Internal(format!("DATABASE_URL cannot be used: {error}")))
+}
+
+/// Asks on a connection of its own, without the session contract, which an unknown server would not understand.
+async fn check_server(opts: &Opts) -> Result<(), Error> {
+    let asked = async {
+        let mut conn = Conn::new(opts.clone()).await?;
+        let version: Option<String> = conn.query_first("SELECT VERSION()").await?;
+        conn.disconnect().await?;
+        Ok(version)
+    };
+    match tokio::time::timeout(ACQUIRE_DEADLINE, asked).await {
+        Ok(version) => {
+            supported(&version.map_err(decode)?.unwrap_or_default()).map_err(Error::Unavailable)
+        }
+        Err(_) => Err(Error::Unavailable(format!(
+            "no answer within {ACQUIRE_DEADLINE:?}"
+        ))),
+    }
+}
+
+/// Reads the answer to `SELECT VERSION()`, such as `8.0.36`, `9.7.4-2` or `5.5.5-10.11.6-MariaDB-1`.
+fn supported(version: &str) -> Result<(), String> {
+    if version.to_ascii_lowercase().contains("mariadb") {
+        return Err(format!(
+            "the server is MariaDB ({version}), whose locks, errors and collations differ: use MySQL 8.0.19 or later"
+        ));
+    }
+    let mut numbers = version
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u16>().ok());
+    let mut next = || numbers.next().unwrap_or(0);
+    if (next(), next(), next()) < OLDEST {
+        return Err(format!(
+            "the server is MySQL {version}, which is too old: use MySQL 8.0.19 or later"
+        ));
+    }
+    Ok(())
+}
+
+/// Says in our words what the driver or the server reported.
+fn decode(error: mysql_async::Error) -> Error {
+    use mysql_async::Error::{Driver, Io, Server};
+    match error {
+        Server(server) => match server.code {
+            // Too many connections, of all or of this account; locks that stayed taken.
+            1040 | 1203 | 1226 | 1205 | 1213 => Error::Overloaded(server.to_string()),
+            // No access, no such database; the server is shutting down, read-only, or has closed the session.
+            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3169 | 4031 => {
+                Error::Unavailable(server.to_string())
+            }
+            number => Error::from_signal(number, &server.message)
+                .unwrap_or_else(|| Error::Internal(format!("the server refused: {server}"))),
+        },
+        lost @ (Io(_) | Driver(DriverError::ConnectionClosed | DriverError::PoolDisconnected)) => {
+            Error::Unavailable(lost.to_string())
+        }
+        other => Error::Internal(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::supported;
+
+    #[test]
+    fn mysql_from_8_0_19_is_supported() {
+        for version in ["8.0.19", "8.0.36-28", "8.4.3", "9.7.4-2", "9.7.4", "10.0"] {
+            assert_eq!(supported(version), Ok(()), "{version}");
+        }
+    }
+
+    #[test]
+    fn older_servers_and_mariadb_are_refused_in_one_sentence() {
+        for version in ["8.0.18", "5.7.44-log", "8", ""] {
+            assert!(
+                supported(version).unwrap_err().contains("too old"),
+                "{version}"
+            );
+        }
+        for version in [
+            "10.11.6-MariaDB-0+deb12u1",
+            "5.5.5-10.11.6-mariadb",
+            "11.4.2-MariaDB",
+        ] {
+            let sentence = supported(version).unwrap_err();
+            assert!(
+                sentence.starts_with("the server is MariaDB") && !sentence.contains('\n'),
+                "{version}"
+            );
+        }
+    }
+}
