@@ -117,10 +117,11 @@ async fn send(
 ) -> mysql_async::Result<Vec<Vec<Row>>> {
     let mut result = conn.exec_iter(statement, params.clone()).await?;
     let mut sets = Vec::new();
-    // Collecting a set goes on to the header of the next one, so that an error between two sets is met here.
     while !result.is_empty() {
         sets.push(result.collect().await?);
     }
+    // An error behind the last set counts as empty above. It comes out here; else it would meet the next caller.
+    result.drop_result().await?;
     Ok(sets)
 }
 

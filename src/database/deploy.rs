@@ -6,15 +6,15 @@
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Params, Pool, PoolConstraints, PoolOpts};
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 use refinery::Runner;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
-use super::accounts::{OWNER, Owner, is_refusal, prepare_owner};
+use super::accounts::{OWNER, Owner, prepare_owner};
 use super::call::jittered;
-use super::release::{Release, Routine, hex};
-use super::state::{Difference, State, present};
+use super::release::{Release, hex};
+use super::state::{Difference, State};
 use super::{check_server, decode, options, session};
 use crate::error::Error;
 
@@ -26,7 +26,7 @@ const TURN_SECONDS: u32 = 120;
 const LOCK_WAIT_SECONDS: u32 = 1;
 
 /// How long to try again in this way before giving up.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The longest pause between two tries, in which callers pass unhindered.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
@@ -107,8 +107,9 @@ pub async fn migrate(
         release,
         progress,
         report: Report::default(),
+        definer: None,
     };
-    let outcome = run.to_the_end().await;
+    let outcome = run.finish().await;
     pool.disconnect().await.map_err(decode)?;
     // Closing the connection gives the turn to the next run.
     turn.disconnect().await.map_err(decode)?;
@@ -117,7 +118,8 @@ pub async fn migrate(
 
 /// One session, so that each step finds what the one before left: refinery takes its connection from a pool.
 fn deploying_pool(opts: Opts) -> Pool {
-    let one = PoolConstraints::new(0, 1).expect("0 <= 1");
+    // At least one, too: the driver closes what is above the lower bound.
+    let one = PoolConstraints::new(1, 1).expect("1 <= 1");
     let pool_opts = PoolOpts::default()
         .with_constraints(one)
         .with_reset_connection(false);
@@ -163,16 +165,19 @@ async fn take_turn(
     }
 }
 
-struct Run<'a> {
+/// One run, while it has the turn. The procedures' part is in `install.rs`.
+pub(super) struct Run<'a> {
     pool: &'a Pool,
     database: &'a str,
-    release: &'a Release,
-    progress: &'a (dyn Fn(Progress<'_>) + Sync),
-    report: Report,
+    pub(super) release: &'a Release,
+    pub(super) progress: &'a (dyn Fn(Progress<'_>) + Sync),
+    pub(super) report: Report,
+    /// The owner of the procedures; without one, the migrating account.
+    pub(super) definer: Option<&'static str>,
 }
 
 impl Run<'_> {
-    async fn to_the_end(mut self) -> Result<Report, Error> {
+    async fn finish(mut self) -> Result<Report, Error> {
         let mut conn = self.pool.get_conn().await.map_err(decode)?;
         self.check_collation(&mut conn).await?;
         let state = State::read(&mut conn).await.map_err(decode)?;
@@ -191,27 +196,14 @@ impl Run<'_> {
         self.make_tables(&differences).await?;
 
         let mut conn = self.pool.get_conn().await.map_err(decode)?;
-        let mut definer = match prepare_owner(&mut conn, self.database)
+        match prepare_owner(&mut conn, self.database)
             .await
             .map_err(decode)?
         {
-            Owner::Ready => Some(OWNER),
-            Owner::Refused(sentence) => {
-                self.report.notices.push(sentence);
-                None
-            }
-        };
-        for probe in state.probes() {
-            self.change(
-                &mut conn,
-                probe,
-                &format!("DROP PROCEDURE IF EXISTS {probe}"),
-            )
-            .await
-            .map_err(decode)?;
+            Owner::Ready => self.definer = Some(OWNER),
+            Owner::Refused(sentence) => self.report.notices.push(sentence),
         }
-        self.install(&mut conn, &state, &differences, &mut definer)
-            .await?;
+        self.install(&mut conn, &state, &differences).await?;
         Ok(self.report)
     }
 
@@ -247,212 +239,31 @@ impl Run<'_> {
         let runner = Runner::new(self.release.migrations());
         let mut patience = Patience::new();
         loop {
-            match runner.run_async(&mut self.pool.clone()).await {
-                Ok(report) => {
-                    self.report
-                        .migrations
-                        .extend(report.applied_migrations().iter().map(ToString::to_string));
-                    return Ok(());
-                }
-                Err(error) => {
-                    // What was applied before the failure is in the history; the next try goes on behind it.
-                    let applied = error
-                        .report()
-                        .map(|report| report.applied_migrations().as_slice());
-                    self.report
-                        .migrations
-                        .extend(applied.unwrap_or_default().iter().map(ToString::to_string));
-                    let cause =
-                        std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
-                    if !patience.outlasts(cause, "a table", self.progress).await {
-                        return Err(Error::Internal(format!(
-                            "the tables could not be made: {error}"
-                        )));
-                    }
-                }
+            let outcome = runner.run_async(&mut self.pool.clone()).await;
+            // What was applied before a failure is in the history; the next try goes on behind it.
+            let applied = outcome.as_ref().map_or_else(refinery::Error::report, Some);
+            let applied = applied.map(|report| report.applied_migrations().as_slice());
+            let names = applied.unwrap_or_default().iter().map(ToString::to_string);
+            self.report.migrations.extend(names);
+            let Err(error) = outcome else { return Ok(()) };
+            let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+            if !patience.outlasts(cause, "a table", self.progress).await {
+                return Err(Error::Internal(format!(
+                    "the tables could not be made: {error}"
+                )));
             }
         }
-    }
-
-    async fn install(
-        &mut self,
-        conn: &mut Conn,
-        state: &State,
-        differences: &[Difference],
-        definer: &mut Option<&'static str>,
-    ) -> Result<(), Error> {
-        let release = self.release;
-        let (mut missing, mut other) = (Vec::new(), Vec::new());
-        for routine in release.routines() {
-            let differs = |found: &Difference| {
-                let (Difference::OtherRoutine(name) | Difference::EditedRoutine(name)) = found
-                else {
-                    return false;
-                };
-                name == routine.name()
-            };
-            let newer = |found: &Difference| matches!(found, Difference::NewerRoutine(name, _) if name == routine.name());
-            match state.present(routine.name()) {
-                None => missing.push(routine),
-                Some(_) if differences.iter().any(newer) => {}
-                Some(present)
-                    if differences.iter().any(differs) || !present.belongs_to(*definer) =>
-                {
-                    other.push(routine)
-                }
-                Some(_) => self.report.unchanged += 1,
-            }
-        }
-        let newer = differences
-            .iter()
-            .filter(|found| matches!(found, Difference::NewerRoutine(..)));
-        self.report
-            .notices
-            .extend(newer.map(|found| format!("left alone: {found}")));
-
-        let total = missing.len() + other.len();
-        let progress = self.progress;
-        // Nothing is replaced before everything is known to compile.
-        for routine in &other {
-            self.probe(conn, routine, definer).await?;
-        }
-        for (done, routine) in missing.iter().enumerate() {
-            progress(Progress::Routine {
-                name: routine.name(),
-                done,
-                total,
-            });
-            self.create(conn, routine, routine.name(), definer).await?;
-        }
-        // One write for all of them: what a killed run has not recorded is replaced by the next one.
-        self.record(conn, &missing).await?;
-        self.report
-            .created
-            .extend(missing.iter().map(|routine| routine.name().to_owned()));
-        for (done, routine) in other.iter().enumerate() {
-            progress(Progress::Routine {
-                name: routine.name(),
-                done: missing.len() + done,
-                total,
-            });
-            self.create(conn, routine, routine.name(), definer).await?;
-            self.record(conn, &[*routine]).await?;
-            self.report.replaced.push(routine.name().to_owned());
-        }
-        Ok(())
-    }
-
-    async fn probe(
-        &mut self,
-        conn: &mut Conn,
-        routine: &Routine,
-        definer: &mut Option<&'static str>,
-    ) -> Result<(), Error> {
-        let probe = routine.probe_name();
-        let compiled = self.create(conn, routine, &probe, definer).await;
-        self.change(conn, &probe, &format!("DROP PROCEDURE IF EXISTS {probe}"))
-            .await
-            .map_err(decode)?;
-        compiled
-    }
-
-    /// Creates or replaces a routine. By the text protocol: the prepared one refuses CREATE PROCEDURE (1295). Both
-    /// statements go in one packet, so that the procedure is missing for a moment only, also when this process dies.
-    async fn create(
-        &mut self,
-        conn: &mut Conn,
-        routine: &Routine,
-        name: &str,
-        definer: &mut Option<&'static str>,
-    ) -> Result<(), Error> {
-        loop {
-            let create = routine.create(name, *definer);
-            match self
-                .change(
-                    conn,
-                    name,
-                    &format!("DROP PROCEDURE IF EXISTS {name};{create}"),
-                )
-                .await
-            {
-                Ok(()) => return Ok(()),
-                Err(mysql_async::Error::Server(error))
-                    if definer.is_some() && is_refusal(error.code) =>
-                {
-                    *definer = None;
-                    self.report.notices.push(format!(
-                        "the procedures belong to the migrating account, because it may not make them {OWNER}'s: it \
-                         needs SET_ANY_DEFINER, or SET_USER_ID before MySQL 8.2 ({})",
-                        error.message
-                    ));
-                }
-                Err(mysql_async::Error::Server(error)) if error.code != 1205 => {
-                    return Err(Error::Internal(routine.locate(&error.message)));
-                }
-                Err(error) => return Err(decode(error)),
-            }
-        }
-    }
-
-    /// Runs one change of a procedure, again and again while an open transaction holds it.
-    async fn change(
-        &self,
-        conn: &mut Conn,
-        name: &str,
-        statement: &str,
-    ) -> mysql_async::Result<()> {
-        let mut patience = Patience::new();
-        loop {
-            let Err(error) = conn.query_drop(statement).await else {
-                return Ok(());
-            };
-            if !patience.outlasts(Some(&error), name, self.progress).await {
-                return Err(error);
-            }
-        }
-    }
-
-    /// Writes down what was just installed, with what the server made of it.
-    async fn record(&self, conn: &mut Conn, routines: &[&Routine]) -> Result<(), Error> {
-        if routines.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<_> = routines.iter().map(|routine| routine.name()).collect();
-        let present = present(conn, Some(&names)).await.map_err(decode)?;
-        let row = "(?, ?, ?, ?, UTC_TIMESTAMP(3), SUBSTRING(USER(), 1, 128))";
-        let statement = format!(
-            "INSERT INTO consumable_routines \
-             (routine, content_sha256, server_sha256, release_version, installed_at, installed_by) \
-             VALUES {} AS new ON DUPLICATE KEY UPDATE content_sha256 = new.content_sha256, \
-             server_sha256 = new.server_sha256, release_version = new.release_version, \
-             installed_at = new.installed_at, installed_by = new.installed_by",
-            vec![row; routines.len()].join(", ")
-        );
-        let values = routines.iter().flat_map(|routine| {
-            let kept = present
-                .get(routine.name())
-                .and_then(|present| present.server_sha256.clone());
-            [
-                routine.name().into(),
-                routine.sha256().into(),
-                kept.into(),
-                self.release.version().into(),
-            ]
-        });
-        conn.exec_drop(statement, Params::Positional(values.collect()))
-            .await
-            .map_err(decode)
     }
 }
 
 /// Tries again while something is held, with pauses that grow, up to a bound.
-struct Patience {
+pub(super) struct Patience {
     until: Instant,
     pause: Duration,
 }
 
 impl Patience {
-    fn new() -> Patience {
+    pub(super) fn new() -> Patience {
         Patience {
             until: Instant::now() + PATIENCE,
             pause: Duration::from_millis(250),
@@ -460,7 +271,7 @@ impl Patience {
     }
 
     /// Pauses and gives `true` when `error` is a lock wait that is worth another try.
-    async fn outlasts(
+    pub(super) async fn outlasts(
         &mut self,
         error: Option<&mysql_async::Error>,
         what: &str,

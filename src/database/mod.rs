@@ -4,6 +4,7 @@
 mod accounts;
 mod call;
 mod deploy;
+mod install;
 mod release;
 mod state;
 
@@ -23,11 +24,15 @@ pub use release::{Release, Routine};
 pub use state::{Difference, Weight};
 
 /// Connections at most. The server works on about as many calls at once as it has cores; more only queue inside it,
-/// holding locks, instead of in front of it. Small enough that ten gateways fit MySQL's default of 151 connections.
+/// holding locks, instead of in front of it. Small enough that nine gateways fit MySQL's default of 151 connections.
 const POOL_MAX: usize = 16;
 
 /// How long a caller waits for a connection, made or returned, before it hears that the database is not available.
 const ACQUIRE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a connection stays open without use. The driver's default is to close it on return, with all that it has
+/// prepared.
+const IDLE: Duration = Duration::from_secs(300);
 
 /// Silence after which a connection is probed: frees the place of one whose peer vanished without a word.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -59,6 +64,7 @@ impl Database {
         check_server(&opts).await?;
         let pool_opts = PoolOpts::default()
             .with_constraints(PoolConstraints::new(0, POOL_MAX).expect("0 <= POOL_MAX"))
+            .with_inactive_connection_ttl(IDLE)
             // A reset would drop the prepared statements; `call` sees to it that no session state is left behind.
             .with_reset_connection(false);
         let opts = OptsBuilder::from_opts(opts)

@@ -30,7 +30,7 @@ impl Release {
     pub fn embedded() -> Result<Release, Error> {
         let routines = sql_files(&SQL)
             .into_iter()
-            .map(|(path, text)| Routine::parse(path, text))
+            .map(|(path, text)| Routine::parse(&format!("sql/{path}"), text))
             .collect::<Result<Vec<_>, _>>()?;
         let migrations = embedded::migrations::runner().get_migrations().clone();
         Release::new(env!("CARGO_PKG_VERSION"), migrations, routines)
@@ -182,8 +182,15 @@ impl Routine {
         format!("{head}{owner}PROCEDURE {name}{rest}")
     }
 
-    /// Says where `message` of the server arose: file, and line when the message tells one.
-    pub(super) fn locate(&self, message: &str) -> String {
+    /// Says where `message` of the server arose: file, and line when the message tells one. `behind` the procedure's
+    /// end, the server counts lines anew.
+    pub(super) fn locate(&self, message: &str, behind: bool) -> String {
+        if behind {
+            return format!(
+                "{}: the procedure ends before the file does: {message}",
+                self.file
+            );
+        }
         // The server does not count the blank lines a statement begins with.
         let skipped = self.text[..self.text.len() - self.text.trim_start().len()]
             .matches('\n')
@@ -267,11 +274,11 @@ mod tests {
             text.replace("procedure", "PROCEDURE")
         );
         assert_eq!(
-            routine.locate("near 'x' at line 5"),
+            routine.locate("near 'x' at line 5", false),
             "billing/pay_v1.sql:6: near 'x' at line 5"
         );
         assert_eq!(
-            routine.locate("no such variable"),
+            routine.locate("no such variable", false),
             "billing/pay_v1.sql: no such variable"
         );
     }

@@ -1,0 +1,7 @@
+//! One harness for all integration tests: one build, one server, one database per test.
+
+mod accounts;
+mod call;
+mod deploy;
+mod redeploy;
+mod support;

@@ -1,0 +1,100 @@
+//! One database per test.
+
+use consumable::database::{Database, Release, Routine, migrate};
+use mysql_async::{Conn, Opts, prelude::Queryable};
+
+/// A database of its own for one test; dropped with this value, also when the test panics.
+pub struct TestDatabase {
+    name: String,
+    socket: String,
+}
+
+impl TestDatabase {
+    /// An empty database.
+    pub async fn empty() -> TestDatabase {
+        let socket = std::env::var("CONSUMABLE_TEST_SOCKET")
+            .expect("CONSUMABLE_TEST_SOCKET: a server's socket");
+        // Underlines, so that grants on a database whose name has them are met by every test.
+        let name = format!("deploy_test_{:016x}", getrandom::u64().unwrap());
+        let database = TestDatabase { name, socket };
+        let mut server = Conn::new(Opts::from_url(&database.server_url("mysql")).unwrap())
+            .await
+            .unwrap();
+        let create = "CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci";
+        server
+            .query_drop(format!("CREATE DATABASE {} {create}", database.name))
+            .await
+            .unwrap();
+        server.disconnect().await.unwrap();
+        database
+    }
+
+    /// A database with `release`.
+    pub async fn with(release: &Release) -> TestDatabase {
+        let database = TestDatabase::empty().await;
+        migrate(&database.url(), release, &|_| ()).await.unwrap();
+        database
+    }
+
+    /// Its URL, for an account that may do everything.
+    pub fn url(&self) -> String {
+        self.server_url(&self.name)
+    }
+
+    /// Its URL for the account `name`.
+    pub fn url_as(&self, name: &str, password: &str) -> String {
+        self.url().replace("root@", &format!("{name}:{password}@"))
+    }
+
+    /// A pool as the gateway has it.
+    pub async fn connect(&self) -> Database {
+        Database::connect(&self.url()).await.unwrap()
+    }
+
+    /// A plain session, as a DBA has it.
+    pub async fn session(&self) -> Conn {
+        Conn::new(Opts::from_url(&self.url()).unwrap())
+            .await
+            .unwrap()
+    }
+
+    fn server_url(&self, database: &str) -> String {
+        format!("mysql://root@localhost/{database}?socket={}", self.socket)
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let (url, name) = (self.server_url("mysql"), self.name.clone());
+        // A runtime of its own: the test's may be going down with a panic.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let mut server = Conn::new(Opts::from_url(&url).unwrap()).await.unwrap();
+                server
+                    .query_drop(format!("DROP DATABASE {name}"))
+                    .await
+                    .unwrap();
+                server.disconnect().await.unwrap();
+            });
+        });
+        // A failure must not hide the panic of the test.
+        if dropping.join().is_err() {
+            eprintln!("{} could not be dropped", self.name);
+        }
+    }
+}
+
+/// A release with these procedures, given as name and what follows the name, and of the tables only the registry.
+pub fn release(version: &str, routines: &[(&str, &str)]) -> Release {
+    let mut migrations = Release::embedded().unwrap().migrations().to_vec();
+    migrations.retain(|migration| migration.name() == "consumable_routines");
+    let routines = routines.iter().map(|(name, rest)| {
+        let text = format!("-- {name}\nCREATE PROCEDURE {name} {rest}\n");
+        Routine::parse(&format!("sql/test/{name}.sql"), &text).unwrap()
+    });
+    Release::new(version, migrations, routines.collect()).unwrap()
+}
