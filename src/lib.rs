@@ -4,13 +4,21 @@
 //! Read in the order of the arrows, none of which runs back:
 //!
 //! ```text
-//! config, error <- database <- main
+//! config, error <- database <- procedures <- { gateway, relay } <- serve <- main          gateway -> relay (subscribe)
 //! ```
 //!
 //! * [`config`]: each setting, its bounds and its default.
 //! * [`error`]: what can go wrong, one code per row of `sql/errors.csv`.
 //! * [`database`]: sessions, the one place that sends CALL, and the deployment of tables and procedures.
+//! * [`procedures`]: typed faces of the procedures, one function each.
+//! * [`relay`]: tails the outbox of changes and fans them out.
+//! * [`gateway`]: HTTP: parse, authorise, call, answer.
+//! * [`serve`]: runs gateway and relay together.
 
 pub mod config;
 pub mod database;
 pub mod error;
+pub mod gateway;
+pub mod procedures;
+pub mod relay;
+pub mod serve;

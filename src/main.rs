@@ -1,9 +1,12 @@
 //! The command line; nothing else.
 
+mod commands;
+
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use commands::{Failure, keys, serve};
 use consumable::config::{DatabaseSetting, LogSetting};
 use consumable::database::{self, Progress, Release, Report, Weight};
 use consumable::error::Error;
@@ -27,6 +30,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 the answer is no or the work fai
 #[derive(Subcommand)]
 enum Command {
     Migrate(Migrate),
+    Serve(serve::Serve),
+    Keys(keys::Keys),
 }
 
 /// Bring a database to this release: its tables, then its procedures.
@@ -62,6 +67,15 @@ async fn main() -> ExitCode {
         .init();
     match cli.command {
         Command::Migrate(options) => migrate(&options).await,
+        Command::Serve(options) => exit(serve::run(&options).await),
+        Command::Keys(options) => exit(keys::run(&options).await),
+    }
+}
+
+fn exit(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => refuse(failure.code(), &failure),
     }
 }
 

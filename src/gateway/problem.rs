@@ -1,0 +1,268 @@
+//! Errors as answers: RFC 9457 `application/problem+json`. The one table from what went wrong to status and title.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use warp::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use warp::http::{HeaderValue, StatusCode};
+use warp::reply::{Reply, Response};
+
+use crate::error::{Code, Error, catalogue};
+
+/// Seconds after which a caller may try again when the database is away or busy: a restart or a peak takes about as long.
+const RETRY_SECONDS: u64 = 1;
+
+/// What went wrong before or beside the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant is explained by its row's title")]
+pub enum Transport {
+    MalformedJson,
+    SubjectRequired,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    Internal,
+    DatabaseUnavailable,
+    Overloaded,
+    NotReady,
+}
+
+/// The rows beside those of `sql/errors.csv`: code, status, title.
+const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
+    match transport {
+        Transport::MalformedJson => ("MALFORMED_JSON", 400, "The body is not JSON"),
+        Transport::SubjectRequired => (
+            "SUBJECT_REQUIRED",
+            400,
+            "The request does not say whom it is about",
+        ),
+        Transport::Unauthenticated => (
+            "UNAUTHENTICATED",
+            401,
+            "The request does not prove who makes it",
+        ),
+        Transport::Forbidden => ("FORBIDDEN", 403, "This caller may not do this"),
+        Transport::NotFound => ("NOT_FOUND", 404, "There is nothing at this path"),
+        Transport::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405, "This path has no such method"),
+        Transport::RequestTimeout => ("REQUEST_TIMEOUT", 408, "The body took too long to arrive"),
+        Transport::PayloadTooLarge => ("PAYLOAD_TOO_LARGE", 413, "The body is too large"),
+        Transport::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", 415, "The body must be JSON"),
+        Transport::Internal => ("INTERNAL", 500, "The request met a fault of the service"),
+        Transport::DatabaseUnavailable => {
+            ("DATABASE_UNAVAILABLE", 503, "The database is not available")
+        }
+        Transport::Overloaded => (
+            "OVERLOADED",
+            503,
+            "The service has more to do than it can take",
+        ),
+        Transport::NotReady => ("NOT_READY", 503, "The service is not ready"),
+    }
+}
+
+/// An error as its answer. The same cause gives the same body, byte for byte.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    code: &'static str,
+    status: StatusCode,
+    title: &'static str,
+    detail: String,
+    details: Map<String, Value>,
+    field_errors: BTreeMap<String, String>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    details: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    field_errors: &'a BTreeMap<String, String>,
+}
+
+impl Problem {
+    fn new(code: &'static str, status: u16, title: &'static str, detail: &str) -> Problem {
+        Problem {
+            code,
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            title,
+            // One cause may have a sentence of its own, or only the title's.
+            detail: if detail.is_empty() { title } else { detail }.to_owned(),
+            details: Map::new(),
+            field_errors: BTreeMap::new(),
+            header: None,
+        }
+    }
+
+    /// A transport row with a sentence on this occurrence; empty: the title is all there is to say.
+    pub fn transport(transport: Transport, detail: &str) -> Problem {
+        let (code, status, title) = row(transport);
+        let problem = Problem::new(code, status, title, detail);
+        match transport {
+            Transport::Unauthenticated => {
+                problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+            Transport::DatabaseUnavailable | Transport::Overloaded | Transport::NotReady => {
+                problem.retry_after(RETRY_SECONDS)
+            }
+            _ => problem,
+        }
+    }
+
+    /// A refusal of a rule with a sentence on this occurrence.
+    pub fn rule(code: Code, detail: &str) -> Problem {
+        let entry = catalogue().iter().find(|row| row.number == code.number());
+        let (status, title) = entry.map_or((500, ""), |row| (row.status, row.title.as_str()));
+        Problem::new(code.name(), status, title, detail)
+    }
+
+    /// `VALIDATION_FAILED` for the field at `path`.
+    pub fn field(path: &str, text: &str) -> Problem {
+        Problem::rule(Code::ValidationFailed, &format!("{path}: {text}")).with_field(path, text)
+    }
+
+    /// `METHOD_NOT_ALLOWED`, with the methods that are, such as `GET, PUT`.
+    pub fn method(allowed: &'static str) -> Problem {
+        Problem::transport(Transport::MethodNotAllowed, "")
+            .with_header(ALLOW, HeaderValue::from_static(allowed))
+    }
+
+    /// Names a field of the request as the cause: in `fieldErrors`, and in `details`, which say all there is to say.
+    #[must_use]
+    pub fn with_field(mut self, path: &str, text: &str) -> Problem {
+        self.field_errors.insert(path.to_owned(), text.to_owned());
+        self.details.insert(
+            "fieldErrors".to_owned(),
+            self.field_errors
+                .iter()
+                .map(|(path, text)| (path.clone(), Value::from(text.as_str())))
+                .collect::<Map<_, _>>()
+                .into(),
+        );
+        self
+    }
+
+    /// Replaces the details.
+    #[must_use]
+    pub fn with_details(mut self, details: Map<String, Value>) -> Problem {
+        self.details = details;
+        self
+    }
+
+    /// Says after how many seconds trying again may help.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Problem {
+        self.with_header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// The name in the body, such as `VALIDATION_FAILED`.
+    #[cfg(test)]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl From<Error> for Problem {
+    /// The text of what is no caller's fault goes to the log, not to the caller.
+    fn from(error: Error) -> Problem {
+        match &error {
+            Error::Rule {
+                code: Code::ValidationFailed,
+                field: Some(path),
+                text,
+            } => Problem::field(path, text),
+            Error::Rule { code, text, .. } => {
+                let problem = Problem::rule(*code, text);
+                if problem.status.is_server_error() {
+                    tracing::error!(%error, "a procedure failed");
+                }
+                match code {
+                    Code::IdempotencyKeyRequired => problem.with_field("idempotencyKey", text),
+                    _ => problem,
+                }
+            }
+            Error::Unavailable(_) | Error::Overloaded(_) => {
+                tracing::warn!(%error, "the request failed");
+                let transport = match error {
+                    Error::Overloaded(_) => Transport::Overloaded,
+                    _ => Transport::DatabaseUnavailable,
+                };
+                Problem::transport(transport, "")
+            }
+            Error::Internal(_) => {
+                tracing::error!(%error, "the request failed");
+                Problem::transport(Transport::Internal, "")
+            }
+        }
+    }
+}
+
+impl Reply for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            r#type: format!(
+                "urn:consumable:error:{}",
+                self.code.to_ascii_lowercase().replace('_', "-")
+            ),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            details: &self.details,
+            field_errors: &self.field_errors,
+        };
+        let mut response = warp::reply::json(&body).into_response();
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.extend(self.header);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_catalogue_is_a_problem() {
+        for (code, row) in Code::ALL.iter().zip(catalogue()) {
+            let problem = Problem::rule(*code, "text");
+            assert_eq!(
+                (problem.code, problem.status.as_u16(), problem.title),
+                (row.code.as_str(), row.status, row.title.as_str())
+            );
+        }
+    }
+
+    #[test]
+    fn faults_of_ours_tell_the_caller_nothing() {
+        for error in [
+            Error::Internal("secret".into()),
+            Error::Unavailable("secret".into()),
+            Error::Overloaded("secret".into()),
+        ] {
+            let problem = Problem::from(error);
+            assert!(problem.status.is_server_error());
+            assert!(!format!("{problem:?}").contains("secret"), "{problem:?}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! `GET /api/realtime/events`: changes as they are committed, as `text/event-stream`.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{MissedTickBehavior, interval_at, sleep};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use warp::filters::BoxedFilter;
+use warp::http::HeaderValue;
+use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use warp::reply::{Reply, Response};
+use warp::{Filter, path};
+
+use super::caller::Needs;
+use super::problem::{Problem, Transport};
+use super::request::{Answer, Request, request};
+use super::{Gateway, told_to_stop, views};
+use crate::database::Database;
+use crate::error::Error;
+use crate::procedures::entitlement::{self, Change};
+use crate::relay::{FellBehind, Subscription};
+
+/// Silence after which a comment is sent: less than the half minute after which the stingiest proxies hang up.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a stream lasts. The reader comes again, misses nothing, and must prove again who it is: a key that was
+/// revoked hears for this long at most.
+const STREAM_LIFETIME: Duration = Duration::from_secs(3_600);
+
+/// Changes behind the relay up to which a reader is brought up to date; beyond it, to refetch is cheaper for both.
+const BACKFILL_CHANGES: u64 = 10_000;
+
+/// Frames between a reader's task and its connection. The connection's own buffer comes on top.
+const FRAMES: usize = 8;
+
+/// The routes of the family.
+pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
+    path!("api" / "realtime" / "events")
+        .and(request(gateway))
+        .then(|request: Request| request.answer("GET", events))
+        .boxed()
+}
+
+async fn events(request: Request) -> Answer {
+    if request.query("topic").as_deref() != Some("workspace_billing_limits") {
+        return Err(Problem::field("topic", "must be workspace_billing_limits"));
+    }
+    let needs = match request.query("surface").as_deref() {
+        Some("app") => Needs::Service,
+        Some("admin") => Needs::Admin,
+        _ => return Err(Problem::field("surface", "must be app or admin")),
+    };
+    request.listener(needs).await?;
+    let gateway = request.gateway.clone();
+    let Some(workspace_id) = request.entity().await?.workspace_id else {
+        let text = "has no workspace whose changes could be told";
+        return Err(Problem::field("billableEntityId", text));
+    };
+    let resume_after = match request.header("last-event-id")? {
+        Some(id) => Some(id.to_owned()),
+        None => request.query("lastEventId"),
+    };
+    let place = gateway
+        .readers
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Problem::transport(Transport::Overloaded, "Too many readers"))?;
+
+    let subscription = gateway.relay.subscribe(workspace_id);
+    let start = match resume_after {
+        None => Start::Here,
+        // What is no number was never an id of ours.
+        Some(id) => id.parse().map_or(Start::Lost, Start::After),
+    };
+    let (frames, stream) = mpsc::channel(FRAMES);
+    let mut reader = Reader {
+        gateway,
+        workspace_id,
+        subscription,
+        told: 0,
+        frames,
+        _place: place,
+    };
+    tokio::spawn(async move {
+        let closed = reader.frames.clone();
+        let mut shutdown = reader.gateway.shutdown.clone();
+        tokio::select! {
+            () = reader.run(start) => (),
+            () = closed.closed() => (),
+            () = sleep(STREAM_LIFETIME) => (),
+            () = told_to_stop(&mut shutdown) => (),
+        }
+    });
+
+    let stream = ReceiverStream::new(stream).map(Ok::<String, Infallible>);
+    let mut response = warp::reply::stream(stream).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would hold events back to fill a buffer.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// Where a reader begins.
+enum Start {
+    /// It is new.
+    Here,
+    /// It has all up to this sequence number.
+    After(u64),
+    /// It was somewhere that nobody knows.
+    Lost,
+}
+
+/// One reader's side of its stream.
+struct Reader {
+    gateway: Arc<Gateway>,
+    workspace_id: u64,
+    subscription: Subscription,
+    /// All up to this sequence number was told.
+    told: u64,
+    frames: mpsc::Sender<String>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The connection is gone, or the database is: nothing more to tell. The reader comes again, and resumes.
+struct Ended;
+
+impl Reader {
+    async fn run(&mut self, start: Start) {
+        // The end of the stream is all that its reader can be told.
+        let Err(Ended) = self.tell(start).await;
+    }
+
+    async fn tell(&mut self, start: Start) -> Result<std::convert::Infallible, Ended> {
+        // Something at once, so that proxies and clients see the stream open.
+        self.send(": listening\n\n".into()).await?;
+        match start {
+            Start::Here => {
+                self.told = self.subscription.position();
+                // An id without data dispatches nothing, but from here the browser resumes.
+                self.send(format!("id: {}\n\n", self.told)).await?;
+            }
+            Start::After(sequence_no) => match self.missed(sequence_no).await {
+                Ok(Some(changes)) => {
+                    self.told = sequence_no;
+                    for change in changes {
+                        self.update(&change).await?;
+                    }
+                    // Above the position, if another gateway, which is a little ahead, told the reader more.
+                    self.told = self.told.max(self.subscription.position());
+                }
+                Ok(None) => self.resync().await?,
+                Err(error) => {
+                    tracing::warn!(%error, "a reader could not be brought up to date");
+                    return Err(Ended);
+                }
+            },
+            Start::Lost => self.resync().await?,
+        }
+        let first_comment = tokio::time::Instant::now() + COMMENT_EVERY;
+        let mut comments = interval_at(first_comment, COMMENT_EVERY);
+        comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                change = self.subscription.next() => match change {
+                    Ok(change) => self.update(&change).await?,
+                    Err(FellBehind) => {
+                        self.subscription = self.gateway.relay.subscribe(self.workspace_id);
+                        self.resync().await?;
+                    }
+                },
+                _ = comments.tick() => self.send(": here\n\n".into()).await?,
+            }
+        }
+    }
+
+    /// What the workspace's readers were told after `sequence_no` and before this subscription. `None` when that is not
+    /// known any more, or too much.
+    async fn missed(&self, sequence_no: u64) -> Result<Option<VecDeque<Change>>, Error> {
+        let position = self.subscription.position();
+        match position.checked_sub(sequence_no) {
+            Some(0) => Ok(Some(VecDeque::new())),
+            Some(BACKFILL_CHANGES..) if position - sequence_no > BACKFILL_CHANGES => Ok(None),
+            _ => {
+                missed(
+                    &self.gateway.database,
+                    self.workspace_id,
+                    sequence_no,
+                    position,
+                )
+                .await
+            }
+        }
+    }
+
+    async fn update(&mut self, change: &Change) -> Result<(), Ended> {
+        if change.sequence_no <= self.told {
+            return Ok(());
+        }
+        let data = serde_json::to_string(&views::LimitsUpdated::from(change)).map_err(|_| Ended)?;
+        let id = change.sequence_no;
+        self.send(format!(
+            "id: {id}\nevent: workspace.billing.limits.updated\ndata: {data}\n\n"
+        ))
+        .await?;
+        self.told = id;
+        Ok(())
+    }
+
+    /// Tells the reader to refetch. What comes after the subscription's position comes as always.
+    async fn resync(&mut self) -> Result<(), Ended> {
+        self.told = self.subscription.position();
+        self.send(format!("id: {}\nevent: resync\ndata: {{}}\n\n", self.told))
+            .await
+    }
+
+    async fn send(&self, frame: String) -> Result<(), Ended> {
+        self.frames.send(frame).await.map_err(|_| Ended)
+    }
+}
+
+/// Reads a workspace's changes after `sequence_no` up to `position`; `None` when some of them are no longer kept, or when
+/// the outbox never came to `sequence_no`.
+async fn missed(
+    database: &Database,
+    workspace_id: u64,
+    sequence_no: u64,
+    position: u64,
+) -> Result<Option<VecDeque<Change>>, Error> {
+    let mut missed = VecDeque::new();
+    let mut after = sequence_no;
+    loop {
+        let limit = BACKFILL_CHANGES as u32;
+        let (outbox, changes) =
+            entitlement::changes_since(database, Some(after), Some(workspace_id), limit).await?;
+        // Without any row, only who has all of them has missed none.
+        let oldest = outbox
+            .oldest_sequence_no
+            .unwrap_or(outbox.last_sequence_no + 1);
+        if oldest > after + 1 || outbox.last_sequence_no < after {
+            return Ok(None);
+        }
+        missed.extend(
+            changes
+                .into_iter()
+                .filter(|change| change.sequence_no <= position),
+        );
+        after = outbox.read_to_sequence_no;
+        if after >= position || after == outbox.last_sequence_no {
+            return Ok(Some(missed));
+        }
+    }
+}

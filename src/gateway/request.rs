@@ -1,0 +1,180 @@
+//! A request as handlers see it, without warp's filters; and the filter that makes one.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use warp::http::{HeaderMap, Method, StatusCode};
+use warp::reply::{Reply, Response};
+use warp::{Buf, Filter};
+
+use super::problem::{Problem, Transport};
+use super::{Gateway, wire};
+
+/// Bytes of a body. A thousand requests of a batch fit.
+const BODY_BYTES: usize = 1 << 20;
+
+/// Bytes of a body that is too large which are read and thrown away. A connection that is closed with unread bytes in it
+/// takes the answer with it; who sends more than this has not waited for one.
+const DISCARDED_BYTES: usize = 4 << 20;
+
+/// How long a body may take to arrive: a megabyte over the slowest line that anybody calls from.
+const BODY_DEADLINE: Duration = Duration::from_secs(20);
+
+type Body = Pin<Box<dyn Stream<Item = Result<Vec<u8>, warp::Error>> + Send + Sync>>;
+
+/// One request to one of the gateway's paths.
+pub struct Request {
+    /// What handlers need to answer.
+    pub gateway: Arc<Gateway>,
+    method: Method,
+    headers: HeaderMap,
+    query: String,
+    body: Body,
+}
+
+/// What a handler answers.
+pub type Answer = Result<Response, Problem>;
+
+/// Extracts the [`Request`]. Never rejects.
+pub fn request(
+    gateway: &Arc<Gateway>,
+) -> impl Filter<Extract = (Request,), Error = warp::Rejection> + Clone + use<> {
+    let gateway = gateway.clone();
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::header::headers_cloned())
+        .and(query)
+        .and(warp::body::stream())
+        .map(move |method, headers, query, body| Request {
+            gateway: gateway.clone(),
+            method,
+            headers,
+            query,
+            body: boxed(body),
+        })
+}
+
+fn boxed(body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync + 'static) -> Body {
+    Box::pin(body.map(|chunk| {
+        chunk.map(|mut chunk| {
+            let mut bytes = vec![0; chunk.remaining()];
+            chunk.copy_to_slice(&mut bytes);
+            bytes
+        })
+    }))
+}
+
+impl Request {
+    /// Answers with `handler` if the method is `allowed`, else with `METHOD_NOT_ALLOWED`.
+    pub async fn answer<F>(
+        self,
+        allowed: &'static str,
+        handler: impl FnOnce(Request) -> F,
+    ) -> Response
+    where
+        F: Future<Output = Answer>,
+    {
+        if self.method.as_str() != allowed {
+            return Problem::method(allowed).into_response();
+        }
+        handler(self).await.unwrap_or_else(Problem::into_response)
+    }
+
+    /// A header's text; `None` when it is not there or empty.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` when it is not visible ASCII.
+    pub fn header(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        match self.headers.get(name).map(|value| value.to_str()) {
+            Some(Err(_)) => Err(Problem::field(name, "must be visible ASCII characters")),
+            Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+            None => Ok(None),
+        }
+    }
+
+    /// A query parameter's text, decoded; `None` when it is not there or empty. The first one counts.
+    pub fn query(&self, name: &str) -> Option<String> {
+        url::form_urlencoded::parse(self.query.as_bytes())
+            .find(|(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.into_owned())
+    }
+
+    /// The key under which a write is done once: `Idempotency-Key`, else `X-Command-Id`.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` when it is too long to be one.
+    pub fn idempotency_key(&self) -> Result<Option<String>, Problem> {
+        let key = match self.header("idempotency-key")? {
+            Some(key) => Some(key),
+            None => self.header("x-command-id")?,
+        };
+        if let Some(key) = key {
+            wire::bounded(key, 128).map_err(|text| Problem::field("idempotencyKey", &text))?;
+        }
+        Ok(key.map(str::to_owned))
+    }
+
+    /// Reads the body as JSON.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED_MEDIA_TYPE`, `PAYLOAD_TOO_LARGE`, `REQUEST_TIMEOUT`, and as [`wire::decode`].
+    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        let content_type = self.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+        let essence = content_type
+            .and_then(|value| value.split(|byte| *byte == b';').next())
+            .map(<[u8]>::trim_ascii);
+        if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json")) {
+            let detail = "Send it with Content-Type: application/json";
+            return Err(Problem::transport(Transport::UnsupportedMediaType, detail));
+        }
+        match tokio::time::timeout(BODY_DEADLINE, self.read()).await {
+            Ok(body) => wire::decode(&body?),
+            Err(_) => Err(Problem::transport(Transport::RequestTimeout, "")),
+        }
+    }
+
+    async fn read(&mut self) -> Result<Vec<u8>, Problem> {
+        let declared = self
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok())
+            .unwrap_or(0_usize);
+        let mut body = Vec::with_capacity(declared.min(BODY_BYTES));
+        let mut length = 0;
+        // Who asks before he sends (`Expect: 100-continue`) is told at once, and so is who would send too much to throw away.
+        let is_hopeless = declared > DISCARDED_BYTES
+            || declared > BODY_BYTES && self.headers.contains_key(EXPECT);
+        while !is_hopeless && let Some(chunk) = self.body.next().await {
+            let chunk = chunk.map_err(|_| {
+                // Nobody will read this: the connection broke, or the chunks are not chunks.
+                Problem::transport(Transport::MalformedJson, "The body broke off")
+            })?;
+            length += chunk.len();
+            if length.max(declared) <= BODY_BYTES {
+                body.extend_from_slice(&chunk);
+            } else if length > DISCARDED_BYTES {
+                break;
+            }
+        }
+        if length.max(declared) > BODY_BYTES {
+            let detail = format!("Send at most {BODY_BYTES} bytes");
+            return Err(Problem::transport(Transport::PayloadTooLarge, &detail));
+        }
+        Ok(body)
+    }
+}
+
+/// An answer in JSON.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    warp::reply::with_status(warp::reply::json(body), status).into_response()
+}
+
+/// The answer to a path that the gateway does not have.
+pub fn not_found() -> Response {
+    Problem::transport(Transport::NotFound, "").into_response()
+}

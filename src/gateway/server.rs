@@ -1,0 +1,172 @@
+//! From a listener to answered requests: connections, their bounds, and an orderly end.
+//!
+//! hyper is driven directly, because warp's own server has no deadline for headers, no bound on connections, and waits
+//! without end when it shuts down. HTTP/1.1 only: whoever wants HTTP/2 for browsers has it end, with TLS, at the proxy in
+//! front, and one protocol is one set of bounds.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::Instrument;
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderMap, HeaderValue, Request};
+use warp::reply::{Reply, Response};
+
+use super::problem::{Problem, Transport};
+use super::told_to_stop;
+
+/// Connections at once: all readers of realtime events, and as many again of all others. Beyond it they wait unaccepted.
+const MAX_CONNECTIONS: usize = 2 * super::MAX_READERS;
+
+/// Requests under way at once. At a thousand a second, the last of them waits a second, and its client still listens.
+const MAX_IN_FLIGHT: usize = 1_024;
+
+/// How long headers may take, and how long a connection may wait for its next request. Longer than the pools of common
+/// clients keep one, so that they seldom write on one that is being closed.
+const HEADER_DEADLINE: Duration = Duration::from_secs(100);
+
+/// Bytes of headers: a key, a URL and a workspace token fit many times.
+const HEADER_BYTES: usize = 32_768;
+
+/// How long requests under way may take to finish when the gateway stops.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause after an accept that failed, such as for want of file descriptors: some will be free again by then.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `routes` on `listener` until `shutdown` is true.
+pub async fn run(
+    listener: TcpListener,
+    routes: BoxedFilter<(Response,)>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = async {
+            // The semaphore is never closed; without a permit the connection would merely not be counted.
+            let place = places.clone().acquire_owned().await.ok();
+            (listener.accept().await, place)
+        };
+        tokio::select! {
+            (accepted, place) = accepted => match accepted {
+                Ok((stream, _)) => {
+                    let connection = connection(stream, routes.clone(), in_flight.clone(), shutdown.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            // Forgets those that have ended.
+            Some(_) = connections.join_next() => (),
+            () = told_to_stop(&mut shutdown) => break,
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if timeout(DRAIN_DEADLINE, drained).await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            "closing connections whose requests did not finish"
+        );
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    routes: BoxedFilter<(Response,)>,
+    in_flight: Arc<Semaphore>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    // An answer is one write; waiting to fill a packet only delays it.
+    let _ = stream.set_nodelay(true);
+    let routes = TowerToHyperService::new(warp::service(routes));
+    let service = service_fn(move |request| handle(routes.clone(), request, in_flight.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told_to_stop(&mut shutdown) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients go away as they please.
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// One request with all that is the same for every route: its id, its span, its bound, and an answer even to a panic.
+async fn handle<S>(
+    routes: S,
+    request: Request<Incoming>,
+    in_flight: Arc<Semaphore>,
+) -> Result<Response, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    let id = request_id(request.headers());
+    // The path without the query: that may hold an access token.
+    let span = tracing::info_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        method = %request.method(),
+        path = request.uri().path()
+    );
+    let answer = async {
+        let begun = Instant::now();
+        let response = match in_flight.try_acquire() {
+            Err(_) => Problem::transport(Transport::Overloaded, "").into_response(),
+            Ok(_permit) => match AssertUnwindSafe(routes.call(request)).catch_unwind().await {
+                Ok(Ok(response)) => response,
+                Err(_) => {
+                    tracing::error!("a handler panicked");
+                    Problem::transport(Transport::Internal, "").into_response()
+                }
+            },
+        };
+        let status = response.status().as_u16();
+        tracing::debug!(status, elapsed = ?begun.elapsed(), "answered");
+        response
+    };
+    let mut response = answer.instrument(span).await;
+    response.headers_mut().insert("x-request-id", id);
+    Ok(response)
+}
+
+/// The caller's own id for the request, if it can be one, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_id = |id: &HeaderValue| {
+        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    if let Some(id) = headers.get("x-request-id").filter(|id| is_id(id)) {
+        return id.clone();
+    }
+    // Without a source of randomness the ids are all the same, and still ids.
+    let random = getrandom::u64().unwrap_or_default();
+    HeaderValue::from_str(&format!("{random:016x}"))
+        .unwrap_or_else(|_| HeaderValue::from_static("-"))
+}

@@ -1,0 +1,262 @@
+//! What requests are made of. Checked here is only what has a form: whether it means anything, the procedures say.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use chrono::{DateTime, Datelike, NaiveDateTime, SubsecRound, Timelike, Utc};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::error::Category;
+
+use super::problem::{Problem, Transport};
+
+/// Reads a body. Unknown fields, and values of another type, are errors that name their path.
+///
+/// # Errors
+/// `MALFORMED_JSON` when it is not JSON, `VALIDATION_FAILED` when it is, but not a `T`.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        refuse(&path, error.inner())
+    })?;
+    deserializer.end().map_err(|error| refuse(".", &error))?;
+    Ok(value)
+}
+
+fn refuse(path: &str, error: &serde_json::Error) -> Problem {
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let text = error.to_string();
+    match error.classify() {
+        Category::Data => {
+            let text = text.strip_suffix(&place).unwrap_or(&text);
+            Problem::field(if path == "." { "body" } else { path }, text)
+        }
+        Category::Syntax | Category::Eof | Category::Io => {
+            Problem::transport(Transport::MalformedJson, &text).with_field("body", &text)
+        }
+    }
+}
+
+/// `value`, or the error that `field` is missing.
+///
+/// # Errors
+/// `VALIDATION_FAILED`.
+pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Problem> {
+    value.ok_or_else(|| Problem::field(field, "is required"))
+}
+
+/// A JSON object. By itself, serde also takes an array of the fields' values for a struct.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+/// A text of up to `MAX` characters, as many as its procedure's parameter can hold.
+#[derive(Debug, Clone)]
+pub struct Text<const MAX: usize>(pub String);
+
+impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        bounded(&text, MAX).map_err(de::Error::custom)?;
+        Ok(Text(text))
+    }
+}
+
+/// The text in an optional field.
+pub fn text<const MAX: usize>(field: &Option<Text<MAX>>) -> Option<&str> {
+    field.as_ref().map(|text| text.0.as_str())
+}
+
+/// Whether `text` has at most `max` characters.
+///
+/// # Errors
+/// A sentence that says it has more.
+pub fn bounded(text: &str, max: usize) -> Result<(), String> {
+    if text.chars().count() > max {
+        return Err(format!("must be at most {max} characters"));
+    }
+    Ok(())
+}
+
+/// A whole number, such as an amount. Its bounds are the procedures'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole(pub i64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Whole;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Whole, E> {
+                Ok(Whole(number))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
+                i64::try_from(number)
+                    .map(Whole)
+                    .map_err(|_| E::custom("is too large"))
+            }
+        }
+        deserializer.deserialize_any(Number)
+    }
+}
+
+/// An instant in RFC 3339, kept as UTC with milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instant(pub NaiveDateTime);
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        DateTime::parse_from_rfc3339(&text)
+            .ok()
+            .map(|instant| instant.with_timezone(&Utc).naive_utc().trunc_subsecs(3))
+            // DATETIME ends with the year 9999, and knows no second 60, which chrono keeps as a long second 59.
+            .filter(|instant| {
+                (1970..=9999).contains(&instant.year()) && instant.nanosecond() < 1_000_000_000
+            })
+            .map(Instant)
+            .ok_or_else(|| {
+                de::Error::custom(
+                    "must be an instant such as 2026-03-01T00:00:00.000Z, from 1970 to 9999",
+                )
+            })
+    }
+}
+
+/// A JSON object that the engine keeps and never reads. The procedure bounds its size; this keeps what MySQL cannot even
+/// parse (100 levels, keys of 64 KiB) away from it.
+#[derive(Debug, Clone)]
+pub struct Metadata(pub serde_json::Value);
+
+/// Deepest nesting of [`Metadata`]. Nobody needs more, and MySQL takes 100 for the whole call.
+const METADATA_DEPTH: usize = 32;
+
+/// Bytes of [`Metadata`] as text. No text this long fits the procedure's 2,048 bytes in MySQL's own form, where a byte
+/// takes six characters (`\u0000`) at most.
+const METADATA_BYTES: usize = 16_384;
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fn depth(value: &serde_json::Value) -> usize {
+            match value {
+                serde_json::Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+                serde_json::Value::Object(fields) => {
+                    1 + fields.values().map(depth).max().unwrap_or(0)
+                }
+                _ => 0,
+            }
+        }
+        let value = serde_json::Value::deserialize(deserializer)?;
+        if !value.is_object() || value.to_string().len() > METADATA_BYTES {
+            return Err(de::Error::custom("must be an object of up to 2048 bytes"));
+        }
+        if depth(&value) > METADATA_DEPTH {
+            return Err(de::Error::custom(format!(
+                "must be nested at most {METADATA_DEPTH} deep"
+            )));
+        }
+        Ok(Metadata(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only whether it can be read matters")]
+    struct Sample {
+        amount: Option<Whole>,
+        at: Option<Instant>,
+        name: Option<Text<3>>,
+        metadata: Option<Metadata>,
+        items: Option<Vec<Object<Sample>>>,
+    }
+
+    #[track_caller]
+    fn refused(body: &str) -> (&'static str, String) {
+        let problem = decode::<Sample>(body.as_bytes()).unwrap_err();
+        let text = format!("{problem:?}");
+        let fields = text.split("field_errors: ").nth(1).unwrap();
+        (
+            problem.code(),
+            fields.split_once("}, ").unwrap().0.to_owned() + "}",
+        )
+    }
+
+    #[test]
+    fn the_path_of_what_is_wrong_is_named() {
+        for (body, path) in [
+            (r#"{"amount": "1"}"#, r#"{"amount": "#),
+            (r#"{"amount": 1.5}"#, r#"{"amount": "#),
+            (r#"{"amount": 9223372036854775808}"#, r#"{"amount": "#),
+            (
+                r#"{"items": [{}, {"amount": true}]}"#,
+                r#"{"items[1].amount": "#,
+            ),
+            (r#"{"items": [[1]]}"#, r#"{"items[0]": "#),
+            (r#"{"name": "four"}"#, r#"{"name": "#),
+            (r#"{"colour": 1}"#, r#"{"colour": "#),
+            (r#"{"at": "2026-02-30T00:00:00Z"}"#, r#"{"at": "#),
+            (r#"{"at": "2026-01-01T23:59:60Z"}"#, r#"{"at": "#),
+            (r#"{"at": "9999-12-31T23:59:59-01:00"}"#, r#"{"at": "#),
+            (r#"{"metadata": [1]}"#, r#"{"metadata": "#),
+            ("[]", r#"{"body": "#),
+            ("7", r#"{"body": "#),
+        ] {
+            let (code, fields) = refused(body);
+            assert_eq!(code, "VALIDATION_FAILED", "{body}");
+            assert!(fields.starts_with(path), "{body}: {fields}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        for body in ["", "{", "{}x", "{\"amount\": }", "\u{feff}{}"] {
+            assert_eq!(refused(body).0, "MALFORMED_JSON", "{body}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_bounded_before_mysql_sees_it() {
+        let deep = format!(
+            "{{\"metadata\": {{\"a\": {}{}}}}}",
+            "[".repeat(40),
+            "]".repeat(40)
+        );
+        let long = format!("{{\"metadata\": {{\"{}\": 1}}}}", "k".repeat(20_000));
+        for body in [deep, long] {
+            assert!(refused(&body).1.starts_with("{\"metadata\": "), "{body}");
+        }
+        decode::<Sample>(br#"{"metadata": {"a": [1]}}"#).unwrap();
+    }
+
+    #[test]
+    fn an_instant_is_utc_with_milliseconds() {
+        let sample: Sample = decode(br#"{"at": "2026-03-01T01:00:00.1239+01:00"}"#).unwrap();
+        assert_eq!(
+            sample.at.unwrap().0.format("%F %T%.f").to_string(),
+            "2026-03-01 00:00:00.123"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! `sql/billing/`: the subjects of limits.
+
+use chrono::NaiveDateTime;
+use mysql_async::prelude::FromRow;
+
+use crate::database::Database;
+use crate::error::Error;
+
+/// Who holds entitlements, and the workspace whose users are told of changes.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[allow(missing_docs, reason = "the columns of billing_show_entity_in_tx_v1")]
+pub struct BillableEntity {
+    pub id: u64,
+    pub entity_type: String,
+    pub entity_ref: String,
+    pub workspace_id: Option<u64>,
+    pub workspace_slug: Option<String>,
+    pub workspace_name: Option<String>,
+    pub owner_user_id: Option<String>,
+    pub provider_customer_id: Option<String>,
+    pub status: String,
+    pub created_at: NaiveDateTime,
+    pub updated_at: NaiveDateTime,
+    /// Whether this call made it.
+    pub made: bool,
+}
+
+/// What [`put_entity`] is given. `None` leaves a field as it is.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(missing_docs, reason = "the parameters of billing_put_entity_v1")]
+pub struct EntityFields<'a> {
+    pub workspace_slug: Option<&'a str>,
+    pub workspace_name: Option<&'a str>,
+    pub owner_user_id: Option<&'a str>,
+    pub provider_customer_id: Option<&'a str>,
+}
+
+/// By what a subject is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The billable entity's id.
+    Entity(u64),
+    /// Its workspace's name in URLs, up to 64 characters.
+    Workspace(String),
+}
+
+/// Finds the billable entity that a request is about.
+///
+/// # Errors
+/// `SUBJECT_NOT_FOUND`, and as [`Database::call`].
+pub async fn find_subject(database: &Database, subject: &Subject) -> Result<BillableEntity, Error> {
+    let (entity_id, workspace_slug) = match subject {
+        Subject::Entity(id) => (Some(*id), None),
+        Subject::Workspace(slug) => (None, Some(slug)),
+    };
+    database
+        .call("billing_find_subject_v1", (entity_id, workspace_slug))
+        .await?
+        .row()
+}
+
+/// Makes a billable entity, once, and keeps what is known of it up to date. Type and reference are its name.
+///
+/// # Errors
+/// `VALIDATION_FAILED`, `PROVIDER_CUSTOMER_TAKEN`, and as [`Database::call`].
+pub async fn put_entity(
+    database: &Database,
+    entity_type: &str,
+    entity_ref: &str,
+    fields: EntityFields<'_>,
+) -> Result<BillableEntity, Error> {
+    database
+        .call(
+            "billing_put_entity_v1",
+            (
+                entity_type,
+                entity_ref,
+                fields.workspace_slug,
+                fields.workspace_name,
+                fields.owner_user_id,
+                fields.provider_customer_id,
+            ),
+        )
+        .await?
+        .row()
+}

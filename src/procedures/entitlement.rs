@@ -1,0 +1,401 @@
+//! `sql/entitlement/`: limits, grants, uses, and the outbox of changes.
+
+use chrono::NaiveDateTime;
+use mysql_async::prelude::FromRow;
+use mysql_async::{Deserialized, FromRowError, Row};
+use serde::Serialize;
+
+use crate::database::Database;
+use crate::error::{Code, Error};
+
+/// What a subject may use of one definition.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[allow(missing_docs, reason = "the columns of entitlement_limitations_v1")]
+pub struct Limitation {
+    pub subject_id: u64,
+    pub generated_at: NaiveDateTime,
+    pub code: String,
+    pub name: String,
+    pub entitlement_type: String,
+    pub enforcement_mode: String,
+    pub unit: String,
+    pub scale: u8,
+    pub window_interval: Option<String>,
+    pub window_anchor: Option<String>,
+    pub granted_amount: i64,
+    pub consumed_amount: i64,
+    pub held_amount: i64,
+    pub effective_amount: i64,
+    pub available_amount: i64,
+    pub hard_limit_amount: Option<i64>,
+    pub over_limit: bool,
+    pub lock_state: String,
+    pub next_change_at: Option<NaiveDateTime>,
+    pub window_start_at: Option<NaiveDateTime>,
+    pub window_end_at: Option<NaiveDateTime>,
+    pub last_recomputed_at: Option<NaiveDateTime>,
+}
+
+/// One grant, with what is left of it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[allow(
+    missing_docs,
+    reason = "the columns of entitlement_show_grant_in_tx_v1"
+)]
+pub struct Grant {
+    pub id: u64,
+    pub subject_id: u64,
+    pub code: String,
+    pub grant_kind: String,
+    pub amount: i64,
+    pub priority: u8,
+    pub effective_at: NaiveDateTime,
+    pub expires_at: Option<NaiveDateTime>,
+    pub revoked_at: Option<NaiveDateTime>,
+    pub grant_state: String,
+    pub given_amount: i64,
+    pub remaining_amount: Option<i64>,
+    pub source: String,
+    pub plan_assignment_id: Option<u64>,
+    pub purchase_id: Option<u64>,
+    pub reason: Option<String>,
+    pub created_by: String,
+    pub created_at: NaiveDateTime,
+    pub replayed: bool,
+}
+
+/// What [`grant`] is given.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the parameters of entitlement_grant_v1")]
+pub struct GrantFields<'a> {
+    pub subject_id: u64,
+    pub code: &'a str,
+    pub amount: i64,
+    pub grant_kind: &'a str,
+    pub effective_at: Option<NaiveDateTime>,
+    pub expires_at: Option<NaiveDateTime>,
+    pub priority: Option<i16>,
+    pub idempotency_key: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub created_by: &'a str,
+}
+
+/// A request to use something: its items are booked all together or not at all.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the parameters of entitlement_consume_v1")]
+pub struct ConsumeRequest {
+    pub subject_id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage_event_key: Option<String>,
+    pub items: Vec<ConsumeItem>,
+}
+
+/// What a [`ConsumeRequest`] wants of one definition.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the parameters of entitlement_consume_v1")]
+pub struct ConsumeItem {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limitation_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_sql")]
+    pub occurred_at: Option<NaiveDateTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
+}
+
+fn as_sql<S: serde::Serializer>(
+    instant: &Option<NaiveDateTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    instant
+        .map(|instant| instant.format("%Y-%m-%d %H:%M:%S%.3f").to_string())
+        .serialize(serializer)
+}
+
+/// What became of one item of a [`ConsumeRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemOutcome {
+    /// Place of its request in the call, from 1.
+    pub request_no: u32,
+    /// What became of its request.
+    pub outcome: Outcome,
+}
+
+/// What became of a [`ConsumeRequest`], as one of its items tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is booked.
+    Accepted {
+        /// Whether it was booked by an earlier request with the same key; this one wrote nothing.
+        replayed: bool,
+        /// `SOFT_LIMIT_EXCEEDED`, when the item went over a limit that only warns.
+        warning: Option<String>,
+        /// What was booked for this item.
+        consumption: Consumption,
+        /// The limitation as this use left it.
+        limitation: Limitation,
+    },
+    /// A limit leaves no room. Nothing is booked.
+    Refused {
+        /// Which rule refused.
+        error: Error,
+        /// What this item asked for.
+        amount: i64,
+        /// Whether this item's limit is the one that refused.
+        refused_by_this: bool,
+        /// The limitation as it is.
+        limitation: Limitation,
+        /// Seconds to the end of the window; `None` where waiting does not help.
+        retry_after_seconds: Option<u64>,
+    },
+    /// The request is wrong. Nothing is booked.
+    Failed(Error),
+}
+
+/// One use, as it stands in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[allow(missing_docs, reason = "the columns of entitlement_consume_v1")]
+pub struct Consumption {
+    pub code: String,
+    pub amount: i64,
+    pub usage_event_key: String,
+    pub reason_code: Option<String>,
+    pub sequence_no: u64,
+    pub occurred_at: NaiveDateTime,
+    pub posted_at: NaiveDateTime,
+}
+
+/// The columns that say which of the others have values.
+#[derive(FromRow)]
+struct Verdict {
+    request_no: u32,
+    outcome: String,
+    replayed: bool,
+    problem: Option<String>,
+    refused_code: Option<String>,
+    code: Option<String>,
+    amount: Option<i64>,
+    warning: Option<String>,
+    retry_after_seconds: Option<u64>,
+}
+
+impl FromRow for ItemOutcome {
+    fn from_row_opt(row: Row) -> Result<ItemOutcome, FromRowError> {
+        let verdict = Verdict::from_row_opt(row.clone())?;
+        let problem = verdict.problem.as_deref().map(rule);
+        let outcome = match (verdict.outcome.as_str(), problem, verdict.amount) {
+            ("accepted", None, _) => Outcome::Accepted {
+                replayed: verdict.replayed,
+                warning: verdict.warning,
+                consumption: Consumption::from_row_opt(row.clone())?,
+                limitation: Limitation::from_row_opt(row)?,
+            },
+            ("refused", Some(error), Some(amount)) => Outcome::Refused {
+                error,
+                amount,
+                refused_by_this: verdict.refused_code == verdict.code,
+                limitation: Limitation::from_row_opt(row)?,
+                retry_after_seconds: verdict.retry_after_seconds,
+            },
+            ("failed", Some(error), _) => Outcome::Failed(error),
+            _ => return Err(FromRowError(row)),
+        };
+        Ok(ItemOutcome {
+            request_no: verdict.request_no,
+            outcome,
+        })
+    }
+}
+
+/// Reads a problem in a row, which has the text that a SIGNAL would have, but no number.
+fn rule(problem: &str) -> Error {
+    let name = problem.split(':').next().unwrap_or_default();
+    Code::ALL
+        .iter()
+        .find(|code| code.name() == name)
+        .and_then(|code| Error::from_signal(code.number(), problem))
+        .unwrap_or_else(|| Error::Internal(format!("a procedure answered {problem:?}")))
+}
+
+/// Where the outbox stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct OutboxState {
+    /// The oldest change that is kept; `None` when there is none.
+    pub oldest_sequence_no: Option<u64>,
+    /// The newest one, 0 when there never was any.
+    pub last_sequence_no: u64,
+    /// Up to where the call looked.
+    pub read_to_sequence_no: u64,
+}
+
+/// These codes of a workspace's subjects changed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the columns of entitlement_changes_since_v1")]
+pub struct Change {
+    pub sequence_no: u64,
+    pub workspace_id: u64,
+    pub workspace_slug: String,
+    /// In alphabetical order.
+    pub codes: Vec<String>,
+    pub change_source: String,
+    pub changed_at: NaiveDateTime,
+}
+
+#[derive(FromRow)]
+struct ChangeRow {
+    sequence_no: u64,
+    workspace_id: u64,
+    workspace_slug: String,
+    codes: Deserialized<Vec<String>>,
+    change_source: String,
+    changed_at: NaiveDateTime,
+}
+
+impl From<ChangeRow> for Change {
+    fn from(row: ChangeRow) -> Change {
+        let Deserialized(mut codes) = row.codes;
+        // JSON_ARRAYAGG has no order of its own.
+        codes.sort_unstable();
+        Change {
+            sequence_no: row.sequence_no,
+            workspace_id: row.workspace_id,
+            workspace_slug: row.workspace_slug,
+            codes,
+            change_source: row.change_source,
+            changed_at: row.changed_at,
+        }
+    }
+}
+
+/// What a subject may use now: of every active definition, or of those that were ever granted to it or used by it.
+///
+/// # Errors
+/// `SUBJECT_NOT_FOUND`, and as [`Database::call`].
+pub async fn limitations(
+    database: &Database,
+    subject_id: u64,
+    code: Option<&str>,
+    held_only: bool,
+) -> Result<Vec<Limitation>, Error> {
+    database
+        .call("entitlement_limitations_v1", (subject_id, code, held_only))
+        .await?
+        .rows()
+}
+
+/// Rebuilds a subject's projections from the ledger.
+///
+/// # Errors
+/// `SUBJECT_NOT_FOUND`, and as [`Database::call`].
+pub async fn recompute(database: &Database, subject_id: u64) -> Result<Vec<Limitation>, Error> {
+    database
+        .call("entitlement_recompute_v1", (subject_id,))
+        .await?
+        .rows()
+}
+
+/// Makes one grant by hand, and gives it with the limitation it changed.
+///
+/// # Errors
+/// As the procedure says, and as [`Database::call`].
+pub async fn grant(
+    database: &Database,
+    fields: GrantFields<'_>,
+) -> Result<(Grant, Limitation), Error> {
+    let mut sets = database
+        .call(
+            "entitlement_grant_v1",
+            (
+                fields.subject_id,
+                fields.code,
+                fields.amount,
+                fields.grant_kind,
+                fields.effective_at,
+                fields.expires_at,
+                fields.priority,
+                fields.idempotency_key,
+                fields.reason,
+                fields.created_by,
+            ),
+        )
+        .await?;
+    Ok((sets.row()?, sets.row()?))
+}
+
+/// Ends one grant early by hand, and gives it with the limitation it changed.
+///
+/// # Errors
+/// As the procedure says, and as [`Database::call`].
+pub async fn revoke(
+    database: &Database,
+    grant_id: u64,
+    idempotency_key: Option<&str>,
+    reason: Option<&str>,
+    created_by: &str,
+) -> Result<(Grant, Limitation), Error> {
+    let mut sets = database
+        .call(
+            "entitlement_revoke_v1",
+            (grant_id, idempotency_key, reason, created_by),
+        )
+        .await?;
+    Ok((sets.row()?, sets.row()?))
+}
+
+/// Decides 1 to 1,000 requests in one commit, and gives an outcome per item, in the order of requests and items.
+///
+/// # Errors
+/// `VALIDATION_FAILED` for the call as a whole, and as [`Database::call`]. What is wrong with one request is its outcome.
+pub async fn consume(
+    database: &Database,
+    requests: &[ConsumeRequest],
+) -> Result<Vec<ItemOutcome>, Error> {
+    let requests = serde_json::to_string(requests)
+        .map_err(|error| Error::Internal(format!("consume requests have no JSON: {error}")))?;
+    database
+        .call("entitlement_consume_v1", (requests,))
+        .await?
+        .rows()
+}
+
+/// What changed after `after`, among up to `limit` (1 to 10,000) outbox rows: of one workspace, or of all. `None` as
+/// `after` asks for no changes, only where the outbox stands.
+///
+/// # Errors
+/// As [`Database::call`].
+pub async fn changes_since(
+    database: &Database,
+    after: Option<u64>,
+    workspace_id: Option<u64>,
+    limit: u32,
+) -> Result<(OutboxState, Vec<Change>), Error> {
+    let mut sets = database
+        .call("entitlement_changes_since_v1", (after, workspace_id, limit))
+        .await?;
+    let state = sets.row()?;
+    let changes: Vec<ChangeRow> = sets.rows()?;
+    Ok((state, changes.into_iter().map(Change::from).collect()))
+}
+
+/// Deletes up to `limit` (1 to 10,000) outbox rows older than `keep_seconds` (60 or more), and gives how many.
+///
+/// # Errors
+/// As [`Database::call`].
+pub async fn prune_changes(
+    database: &Database,
+    keep_seconds: u32,
+    limit: u32,
+) -> Result<u64, Error> {
+    let mut sets = database
+        .call("entitlement_prune_changes_v1", (keep_seconds, limit))
+        .await?;
+    let (deleted,): (u64,) = sets.row()?;
+    Ok(deleted)
+}

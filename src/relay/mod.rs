@@ -1,0 +1,234 @@
+//! Tails the outbox of changes and fans them out to the readers of each workspace.
+//!
+//! The outbox alone is the source: what another gateway or a DBA commits arrives just as what this gateway commits. The
+//! relay keeps one position. A change is handed to the channels, and the position moved past it, under one lock; a
+//! subscription reads the position and joins its channel under the same lock. So all that is at or below a subscription's
+//! position is not in its channel, and all above it is: nothing is missed between what a reader fetches and what it is
+//! sent, and nothing comes twice.
+
+mod tail;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, broadcast};
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::procedures::entitlement::{self, Change};
+
+/// Changes that a reader may be behind before it is told to refetch. A hot workspace makes some ten a second, as one call
+/// may carry hundreds of uses: this is a reader that did not read for many seconds.
+const CHANNEL_CHANGES: usize = 256;
+
+/// Silence of the outbox after which the relay no longer counts as current: some 50 polls.
+const CURRENT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The hub between the outbox and the readers. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    hub: Arc<Hub>,
+}
+
+#[derive(Debug)]
+struct Hub {
+    state: Mutex<State>,
+    written: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The last sequence number that was handed out.
+    position: u64,
+    /// By workspace id; a workspace without readers has none, and its changes go nowhere.
+    channels: HashMap<u64, broadcast::Sender<Arc<Change>>>,
+    /// When the outbox was last read to its end.
+    current_at: Instant,
+}
+
+impl Relay {
+    /// A relay that stands where the outbox stands now. It moves while [`Relay::run`] runs.
+    ///
+    /// # Errors
+    /// When the database does not say where the outbox stands.
+    pub async fn start(database: &Database) -> Result<Relay, Error> {
+        let (outbox, _) = entitlement::changes_since(database, None, None, 1).await?;
+        Ok(Relay::at(outbox.last_sequence_no))
+    }
+
+    fn at(position: u64) -> Relay {
+        Relay {
+            hub: Arc::new(Hub {
+                state: Mutex::new(State {
+                    position,
+                    channels: HashMap::new(),
+                    current_at: Instant::now(),
+                }),
+                written: Notify::new(),
+            }),
+        }
+    }
+
+    /// Says that this gateway has committed a change, so that the outbox is read now and not at the next poll.
+    pub fn written(&self) {
+        self.hub.written.notify_one();
+    }
+
+    /// Whether readers hear of changes as they come.
+    pub fn is_current(&self) -> bool {
+        self.hub.lock().current_at.elapsed() < CURRENT_WITHIN
+    }
+
+    /// Joins the readers of a workspace, from the relay's present position on.
+    pub fn subscribe(&self, workspace_id: u64) -> Subscription {
+        let mut state = self.hub.lock();
+        let channel = state
+            .channels
+            .entry(workspace_id)
+            .or_insert_with(|| broadcast::Sender::new(CHANNEL_CHANGES));
+        let receiver = channel.subscribe();
+        Subscription {
+            hub: self.hub.clone(),
+            workspace_id,
+            position: state.position,
+            receiver,
+        }
+    }
+}
+
+impl Hub {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock leaves the state half changed, so a panic in it spoils nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands changes out, in their order, and moves to `position`.
+    fn publish(&self, changes: Vec<Change>, position: u64, is_end: bool) {
+        let mut state = self.lock();
+        for change in changes {
+            if let Some(channel) = state.channels.get(&change.workspace_id) {
+                // Without a reader there is nobody to miss it; the last one that leaves removes the channel.
+                let _ = channel.send(Arc::new(change));
+            }
+        }
+        state.position = position;
+        if is_end {
+            state.current_at = Instant::now();
+        }
+    }
+
+    /// Goes to a lower position, that of another or an older database. All readers lose their channel and are told.
+    fn restart_at(&self, position: u64) {
+        let mut state = self.lock();
+        state.channels.clear();
+        state.position = position;
+    }
+}
+
+/// A place among the readers of one workspace. Leaving is dropping it.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Arc<Hub>,
+    workspace_id: u64,
+    position: u64,
+    receiver: broadcast::Receiver<Arc<Change>>,
+}
+
+/// Changes were lost to a reader: it did not keep up, or the database went back to an older state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FellBehind;
+
+impl Subscription {
+    /// The sequence number after which this subscription hears every change.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next change. Can be cancelled without losing one.
+    ///
+    /// # Errors
+    /// [`FellBehind`]: subscribe again.
+    pub async fn next(&mut self) -> Result<Arc<Change>, FellBehind> {
+        self.receiver.recv().await.map_err(|_| FellBehind)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.hub.lock();
+        // This subscription still counts. It may be of a channel that `restart_at` has replaced; then the other one stays,
+        // unless nobody reads it either.
+        let is_last = state
+            .channels
+            .get(&self.workspace_id)
+            .is_some_and(|channel| {
+                let own = usize::from(self.receiver.same_channel(&channel.subscribe()));
+                channel.receiver_count() <= own
+            });
+        if is_last {
+            state.channels.remove(&self.workspace_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(sequence_no: u64, workspace_id: u64) -> Change {
+        Change {
+            sequence_no,
+            workspace_id,
+            workspace_slug: "acme".into(),
+            codes: vec!["projects.max".into()],
+            change_source: "consumption".into(),
+            changed_at: chrono::DateTime::UNIX_EPOCH.naive_utc(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_gets_its_workspaces_changes_from_its_position_on() {
+        let relay = Relay::at(7);
+        relay.hub.publish(vec![change(8, 1)], 8, true);
+        let mut reader = relay.subscribe(1);
+        assert_eq!(reader.position(), 8);
+        relay
+            .hub
+            .publish(vec![change(9, 2), change(10, 1)], 10, true);
+        assert_eq!(reader.next().await.unwrap().sequence_no, 10);
+        assert_eq!(relay.subscribe(1).position(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_falls_behind_is_told() {
+        let relay = Relay::at(0);
+        let mut reader = relay.subscribe(1);
+        let changes = (1..=CHANNEL_CHANGES as u64 + 1).map(|n| change(n, 1));
+        relay.hub.publish(changes.collect(), 300, true);
+        assert_eq!(reader.next().await, Err(FellBehind));
+    }
+
+    #[tokio::test]
+    async fn going_back_tells_every_reader() {
+        let relay = Relay::at(50);
+        let mut reader = relay.subscribe(1);
+        relay.hub.restart_at(3);
+        assert_eq!(reader.next().await, Err(FellBehind));
+        let mut again = relay.subscribe(1);
+        assert_eq!(again.position(), 3);
+        drop(reader);
+        relay.hub.publish(vec![change(4, 1)], 4, true);
+        assert_eq!(again.next().await.unwrap().sequence_no, 4);
+    }
+
+    #[test]
+    fn a_workspace_without_readers_costs_nothing() {
+        let relay = Relay::at(0);
+        let (one, two) = (relay.subscribe(1), relay.subscribe(1));
+        drop(one);
+        assert_eq!(relay.hub.lock().channels.len(), 1);
+        drop(two);
+        assert_eq!(relay.hub.lock().channels.len(), 0);
+    }
+}

@@ -1,0 +1,64 @@
+//! Runs what serves: the gateway, and the relay that feeds its readers.
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::database::{self, Database, Difference, Release, Weight};
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::relay::Relay;
+
+/// Refuses a database that lacks what this program was built with. Gives what else differs: it is newer, or was edited.
+///
+/// # Errors
+/// [`Error::Internal`] with a sentence for the operator when it lacks something, and as [`database::check`].
+pub async fn require(database_url: &str, release: &Release) -> Result<Vec<Difference>, Error> {
+    let found = database::check(database_url, release).await?;
+    let mut lacking = found
+        .iter()
+        .filter(|difference| difference.weight() == Weight::Lack);
+    match lacking.next() {
+        None => Ok(found),
+        Some(first) => Err(Error::Internal(format!(
+            "the database lacks {} of the things that release {} needs, the first being: {first}. Run consumable migrate",
+            1 + lacking.count(),
+            release.version(),
+        ))),
+    }
+}
+
+/// Serves on `listener` until `shutdown` completes, then lets requests under way finish, for ten seconds at most.
+///
+/// `database` is the pool of the database that `database_url` names, which should have passed [`require`].
+///
+/// # Errors
+/// When the database cannot be asked at the start. Later on it may come and go.
+pub async fn serve(
+    database: Database,
+    database_url: &str,
+    release: Release,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let relay = Relay::start(&database).await?;
+    let (stop, stopped) = watch::channel(false);
+    let gateway = Gateway::new(
+        database.clone(),
+        database_url.to_owned(),
+        release,
+        relay.clone(),
+        stopped,
+    );
+    let asked = async {
+        shutdown.await;
+        // The gateway holds the other end for as long as it serves.
+        stop.send_replace(true);
+        std::future::pending().await
+    };
+    // The relay goes on until the last request is answered, and ends with this function.
+    tokio::select! {
+        () = gateway.serve(listener) => Ok(()),
+        () = relay.run(&database) => Ok(()),
+        () = asked => Ok(()),
+    }
+}
