@@ -8,8 +8,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use tokio::time::{Instant, sleep, timeout};
+use url::Url;
 
 use super::folder::{DataFolder, note_version};
 use super::guard::{Ending, Guard};
@@ -95,6 +97,41 @@ impl EmbeddedServer {
     /// How to connect as [`EmbeddedServer::user`].
     pub fn connection(&self) -> OptsBuilder {
         connection(&self.socket)
+    }
+
+    /// Makes the database `name` if there is none, and gives its URL for [`EmbeddedServer::user`].
+    pub async fn database(&self, name: &str) -> Result<String, EmbeddedError> {
+        let make = async {
+            let mut server = Conn::new(self.connection()).await?;
+            server
+                .query_drop(format!(
+                    "CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci"
+                ))
+                .await?;
+            server.disconnect().await
+        };
+        make.await.map_err(|source: mysql_async::Error| {
+            EmbeddedError::io(&self.socket, io::Error::other(source))
+        })?;
+        Ok(self.url(self.user(), None, name))
+    }
+
+    /// The URL of the database `name` for an account of this server.
+    pub fn url(&self, user: &str, password: Option<&str>, name: &str) -> String {
+        let mut url = Url::parse("mysql://localhost").expect("a URL without parts that vary");
+        let told = url
+            .set_username(user)
+            .and_then(|()| url.set_password(password));
+        told.expect("a URL with a host takes a user");
+        url.set_path(name);
+        url.query_pairs_mut()
+            .append_pair("socket", &self.socket.to_string_lossy());
+        url.into()
+    }
+
+    /// Whether nobody else uses the data folder `folder` now; an error that names the process if somebody does.
+    pub fn is_free(folder: &Path) -> Result<(), EmbeddedError> {
+        DataFolder::own(folder).map(drop)
     }
 
     /// Stops the server and returns when it is gone, and with it what must not stay.

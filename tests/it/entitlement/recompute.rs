@@ -9,8 +9,12 @@ async fn what_was_lost_or_spoilt_is_rebuilt_from_the_ledger() {
     let mut story = Story::of(definition::SOFT_MONTHLY).await;
     story.grant(Grant::of("plan_base", 100)).await;
     let once = story.grant(Grant::of("topup", 50)).await;
-    let ended = story.grant(Grant::of("promo", 5).expires("2026-03-10 00:00:00.000")).await;
-    story.grant(Grant::of("topup", 7).effective("2026-06-01 00:00:00.000")).await;
+    let ended = story
+        .grant(Grant::of("promo", 5).expires("2026-03-10 00:00:00.000"))
+        .await;
+    story
+        .grant(Grant::of("topup", 7).effective("2026-06-01 00:00:00.000"))
+        .await;
     story.consume(120).await;
     story.at("2026-04-02 00:00:00.000").await;
     story.consume(110).await;
@@ -35,9 +39,15 @@ async fn what_was_lost_or_spoilt_is_rebuilt_from_the_ledger() {
 #[tokio::test]
 async fn a_subject_that_is_not_there_is_said() {
     let mut story = Story::of(definition::BALANCE).await;
-    for call in ["CALL entitlement_recompute_v1(999)", "CALL entitlement_limitations_v1(999, NULL, FALSE)"] {
+    for call in [
+        "CALL entitlement_recompute_v1(999)",
+        "CALL entitlement_limitations_v1(999, NULL, FALSE)",
+    ] {
         let refused = story.session.query_drop(call).await.unwrap_err();
-        assert!(refused.to_string().contains("SUBJECT_NOT_FOUND"), "{refused}");
+        assert!(
+            refused.to_string().contains("SUBJECT_NOT_FOUND"),
+            "{refused}"
+        );
     }
     story.end().await;
 }

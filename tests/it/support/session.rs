@@ -25,13 +25,19 @@ pub async fn until_blocked(database: &TestDatabase, connection: u32) {
         if waiting > 0 {
             return;
         }
-        assert!(Instant::now() < deadline, "session {connection} never waited for a lock");
+        assert!(
+            Instant::now() < deadline,
+            "session {connection} never waited for a lock"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 /// Begins a transaction in a session that stays open, at READ COMMITTED as the gateway's.
 pub async fn begin(session: &mut Conn) {
-    session.query_drop("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await.unwrap();
+    session
+        .query_drop("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        .await
+        .unwrap();
     session.query_drop("START TRANSACTION").await.unwrap();
 }

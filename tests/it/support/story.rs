@@ -44,22 +44,37 @@ pub struct Grant {
 impl Grant {
     /// A grant that begins now and never ends.
     pub fn of(kind: &'static str, amount: i64) -> Grant {
-        Grant { kind, amount, priority: None, effective_at: None, expires_at: None }
+        Grant {
+            kind,
+            amount,
+            priority: None,
+            effective_at: None,
+            expires_at: None,
+        }
     }
 
     /// The same with a place in the burn order.
     pub fn priority(self, priority: u8) -> Grant {
-        Grant { priority: Some(priority), ..self }
+        Grant {
+            priority: Some(priority),
+            ..self
+        }
     }
 
     /// The same from an instant on.
     pub fn effective(self, at: &'static str) -> Grant {
-        Grant { effective_at: Some(at), ..self }
+        Grant {
+            effective_at: Some(at),
+            ..self
+        }
     }
 
     /// The same until an instant.
     pub fn expires(self, at: &'static str) -> Grant {
-        Grant { expires_at: Some(at), ..self }
+        Grant {
+            expires_at: Some(at),
+            ..self
+        }
     }
 }
 
@@ -90,7 +105,12 @@ impl Story {
             ))
             .await
             .unwrap();
-        let mut story = Story { database, session, subject: 0, keys: 0 };
+        let mut story = Story {
+            database,
+            session,
+            subject: 0,
+            keys: 0,
+        };
         story.at("2026-03-01 00:00:00.000").await;
         story.subject = story.new_subject("story").await;
         story
@@ -100,7 +120,10 @@ impl Story {
     pub async fn new_subject(&mut self, reference: &str) -> u64 {
         let row: Row = self
             .session
-            .exec_first("CALL billing_put_entity_v1('workspace', ?, ?, NULL, NULL, NULL)", (reference, reference))
+            .exec_first(
+                "CALL billing_put_entity_v1('workspace', ?, ?, NULL, NULL, NULL)",
+                (reference, reference),
+            )
             .await
             .unwrap()
             .unwrap();
@@ -110,16 +133,25 @@ impl Story {
     /// Moves the clock, as a session may for itself.
     pub async fn at(&mut self, instant: &str) {
         let instant: DateTime<Utc> =
-            NaiveDateTime::parse_from_str(instant, "%Y-%m-%d %H:%M:%S%.3f").unwrap().and_utc();
+            NaiveDateTime::parse_from_str(instant, "%Y-%m-%d %H:%M:%S%.3f")
+                .unwrap()
+                .and_utc();
         let seconds = instant.timestamp();
         let millis = instant.timestamp_subsec_millis();
-        self.session.query_drop(format!("SET timestamp = {seconds}.{millis:03}")).await.unwrap();
+        self.session
+            .query_drop(format!("SET timestamp = {seconds}.{millis:03}"))
+            .await
+            .unwrap();
     }
 
     /// Makes a grant, and gives its id.
     pub async fn grant(&mut self, grant: Grant) -> u64 {
         self.keys += 1;
-        let mut tx = self.session.start_transaction(Default::default()).await.unwrap();
+        let mut tx = self
+            .session
+            .start_transaction(Default::default())
+            .await
+            .unwrap();
         tx.exec_drop(
             "CALL entitlement_grant_in_tx_v1(:subject, :code, :amount, :kind, :effective, :expires, :priority,
                                              'operator', NULL, NULL, :key, NULL, 'story', @grant_id, @replayed)",
@@ -140,21 +172,35 @@ impl Story {
     pub async fn revoke(&mut self, grant: u64) {
         self.keys += 1;
         let key = format!("revoke-{}", self.keys);
-        let revoked: Option<Row> =
-            self.session.exec_first("CALL entitlement_revoke_v1(?, ?, 'story', 'story')", (grant, key)).await.unwrap();
+        let revoked: Option<Row> = self
+            .session
+            .exec_first(
+                "CALL entitlement_revoke_v1(?, ?, 'story', 'story')",
+                (grant, key),
+            )
+            .await
+            .unwrap();
         assert!(revoked.is_some());
     }
 
     /// Uses an amount, which must be accepted.
     pub async fn consume(&mut self, amount: i64) {
         let answer = self.try_consume(amount).await;
-        assert_eq!(answer.outcome, "accepted", "using {amount}: {:?}", answer.problem);
+        assert_eq!(
+            answer.outcome, "accepted",
+            "using {amount}: {:?}",
+            answer.problem
+        );
     }
 
     /// Asks to use an amount, which must be refused for want of room.
     pub async fn is_refused(&mut self, amount: i64) {
         let answer = self.try_consume(amount).await;
-        assert_eq!(answer.outcome, "refused", "using {amount}: {:?}", answer.problem);
+        assert_eq!(
+            answer.outcome, "refused",
+            "using {amount}: {:?}",
+            answer.problem
+        );
     }
 
     /// Asks to use an amount, with a key of its own.
@@ -177,7 +223,10 @@ impl Story {
     pub async fn says(&mut self, expected: &str) {
         let row: Row = self
             .session
-            .exec_first("CALL entitlement_limitations_v1(?, ?, FALSE)", (self.subject, CODE))
+            .exec_first(
+                "CALL entitlement_limitations_v1(?, ?, FALSE)",
+                (self.subject, CODE),
+            )
             .await
             .unwrap()
             .unwrap();
@@ -190,11 +239,16 @@ impl Story {
                 "window" => "window_start_at".to_owned(),
                 amount => format!("{amount}_amount"),
             };
-            let value = match row.get::<Value, _>(column.as_str()).expect("a column of the limitation") {
+            let value = match row
+                .get::<Value, _>(column.as_str())
+                .expect("a column of the limitation")
+            {
                 Value::NULL => "never".to_owned(),
                 Value::Int(number) => number.to_string(),
                 Value::UInt(number) => number.to_string(),
-                date => mysql_async::from_value::<NaiveDateTime>(date).format("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+                date => mysql_async::from_value::<NaiveDateTime>(date)
+                    .format("%Y-%m-%d %H:%M:%S%.3f")
+                    .to_string(),
             };
             said.push(format!("{word} {value}"));
         }
@@ -213,10 +267,20 @@ impl Story {
     /// Ends the story: rebuilding the projections from the ledger must change nothing.
     pub async fn end(mut self) {
         // What is due is not a difference: a rebuild settles it too.
-        self.session.exec_drop("CALL entitlement_settle_v1(?)", (self.subject,)).await.unwrap();
+        self.session
+            .exec_drop("CALL entitlement_settle_v1(?)", (self.subject,))
+            .await
+            .unwrap();
         let before = projections(&mut self.session).await;
-        self.session.exec_drop("CALL entitlement_recompute_v1(?)", (self.subject,)).await.unwrap();
-        assert_eq!(projections(&mut self.session).await, before, "recompute changed something");
+        self.session
+            .exec_drop("CALL entitlement_recompute_v1(?)", (self.subject,))
+            .await
+            .unwrap();
+        assert_eq!(
+            projections(&mut self.session).await,
+            before,
+            "recompute changed something"
+        );
     }
 }
 
@@ -239,7 +303,10 @@ pub struct Answer {
 
 /// Calls `entitlement_consume_v1`.
 pub async fn consume(session: &mut Conn, requests: &Json) -> Vec<Answer> {
-    let rows: Vec<Row> = session.exec("CALL entitlement_consume_v1(?)", (requests.to_string(),)).await.unwrap();
+    let rows: Vec<Row> = session
+        .exec("CALL entitlement_consume_v1(?)", (requests.to_string(),))
+        .await
+        .unwrap();
     rows.iter().map(answer).collect()
 }
 
@@ -267,7 +334,13 @@ pub async fn projections(session: &mut Conn) -> Vec<String> {
         "SELECT * FROM billing_entitlement_grant_balances ORDER BY grant_id",
     ] {
         let found: Vec<Row> = session.query(query).await.unwrap();
-        let text = |row: Row| row.unwrap().iter().map(|value| value.as_sql(true)).collect::<Vec<_>>().join(" ");
+        let text = |row: Row| {
+            row.unwrap()
+                .iter()
+                .map(|value| value.as_sql(true))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         rows.extend(found.into_iter().map(text));
     }
     rows
