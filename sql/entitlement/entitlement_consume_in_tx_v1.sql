@@ -164,7 +164,8 @@ BEGIN
       FETCH c_due INTO v_subject_id, v_definition_id;
       WHILE NOT v_no_more_due DO
         CALL entitlement_settle_in_tx_v1(v_subject_id, v_definition_id, v_now, 'opened', v_boundaries);
-        SET v_settled = v_settled + 1;
+        -- A look-up in there that found nothing is not the end of the cursor.
+        SET v_settled = v_settled + 1, v_no_more_due = FALSE;
         FETCH c_due INTO v_subject_id, v_definition_id;
       END WHILE;
       CLOSE c_due;
@@ -201,14 +202,15 @@ BEGIN
             ON c.subject_id = i.subject_id AND c.definition_id = i.definition_id AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
            FOR SHARE OF c;
 
-        IF v_problem IS NOT NULL THEN
+        -- A replay first: what has been answered stays answered, also when the definition is not active any more.
+        IF v_items_seen > 0 AND v_items_same = JSON_LENGTH(v_chosen) THEN
+          SET v_outcome = 'replayed', v_problem = NULL;
+        ELSEIF v_problem IS NOT NULL THEN
           -- The problem of the first item that has one, not the first in the alphabet.
           SELECT i.problem INTO v_problem
             FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (item_no INT PATH '$[1]', problem VARCHAR(128) PATH '$[10]')) AS i
            WHERE i.problem IS NOT NULL ORDER BY i.item_no LIMIT 1;
           SET v_outcome = 'failed';
-        ELSEIF v_items_seen > 0 AND v_items_same = JSON_LENGTH(v_chosen) THEN
-          SET v_outcome = 'replayed';
         ELSEIF v_items_seen > 0 THEN
           SET v_outcome = 'failed', v_problem = 'IDEMPOTENCY_CONFLICT: this key was used for another use of this limit';
         ELSE

@@ -117,6 +117,11 @@ BEGIN
       SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: expiresAt: must be after effectiveAt';
     END IF;
 
+    -- A purchase may be heard of late, and its grant be over by then. By hand, that is a slip of the pen.
+    IF p_source = 'operator' AND p_expires_at <= v_now THEN
+      SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: expiresAt: must lie ahead';
+    END IF;
+
     -- What the clock made due comes first, so that this grant pays for nothing that was used before it.
     CALL entitlement_settle_in_tx_v1(p_subject_id, v_definition_id, v_now, 'opened', v_boundaries);
     SELECT SUM(g.amount) INTO v_granted_total

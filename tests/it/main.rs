@@ -3,6 +3,7 @@
 mod accounts;
 mod call;
 mod deploy;
+mod dev;
 mod embedded;
 mod entitlement;
 mod redeploy;

@@ -72,6 +72,36 @@ async fn a_replay_gives_the_first_answer_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_replay_is_answered_also_when_the_definition_is_not_active_any_more() {
+    let mut story = Story::of(definition::BALANCE).await;
+    story.grant(Grant::of("topup", 100)).await;
+    let requests = json!([
+        request(&story, "order-1", 40),
+        request(&story, "order-2", 40)
+    ]);
+    story.consume_all(&json!([requests[0]])).await;
+    story
+        .session
+        .query_drop("UPDATE billing_entitlement_definitions SET is_active = FALSE")
+        .await
+        .unwrap();
+    let answers = story.consume_all(&requests).await;
+    assert_eq!(
+        (answers[0].replayed, answers[0].figures),
+        (true, (100, 40, 60))
+    );
+    assert_eq!(answers[1].outcome, "failed");
+    assert!(
+        answers[1]
+            .problem
+            .as_ref()
+            .unwrap()
+            .starts_with("DEFINITION_INACTIVE")
+    );
+    story.end().await;
+}
+
+#[tokio::test]
 async fn the_same_key_with_other_content_is_a_conflict() {
     let mut story = Story::of(definition::BALANCE).await;
     story.grant(Grant::of("topup", 100)).await;

@@ -6,3 +6,4 @@ mod grant;
 mod interleavings;
 mod recompute;
 mod stories;
+mod windows;
