@@ -271,7 +271,7 @@ BEGIN
          f.over_limit,
          IF(f.over_limit AND f.enforcement_mode = 'hard_lock_resource' OR f.entitlement_type = 'state' AND f.granted_amount = 0, f.lock_label, 'none') AS lock_state,
          f.next_change_at, f.window_start_at, f.window_end_at, f.last_recomputed_at,
-         IF(f.window_end_at < '9999-12-31', CEIL(GREATEST(TIMESTAMPDIFF(MICROSECOND, v_now, f.window_end_at), 0) / 1000000), NULL) AS retry_after_seconds
+         IF(f.window_end_at < '9999-12-31', (GREATEST(TIMESTAMPDIFF(MICROSECOND, v_now, f.window_end_at), 0) + 999999) DIV 1000000, NULL) AS retry_after_seconds
     FROM (SELECT i.request_no, i.item_no,
                  CASE WHEN x.outcome IN ('refused', 'failed') THEN x.outcome ELSE 'accepted' END AS outcome,
                  COALESCE(x.outcome = 'replayed', FALSE) AS replayed, x.problem, dx.code AS refused_code,
