@@ -3,5 +3,10 @@
 mod accounts;
 mod call;
 mod deploy;
+mod gateway_billing;
+mod gateway_console;
+mod gateway_http;
+mod keys;
+mod realtime;
 mod redeploy;
 mod support;
