@@ -1,5 +1,5 @@
 -- A workspace is the tenant as its users know it: the name in a URL, and the audience of a realtime event.
-CREATE TABLE workspaces (
+CREATE TABLE IF NOT EXISTS workspaces (
   id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   slug       VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'name in URLs, lower case',
   name       VARCHAR(160) NOT NULL COMMENT 'name that people see',

@@ -1,5 +1,5 @@
 -- A billable entity is the subject of every limit: who holds grants and uses them up.
-CREATE TABLE billable_entities (
+CREATE TABLE IF NOT EXISTS billable_entities (
   id                   BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   entity_type          VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'what it is in the application: workspace, user, …',
   entity_ref           VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'the application''s own id of it',

@@ -1,5 +1,5 @@
 -- A definition names a limit and says how it behaves. The engine knows limits only through these rows.
-CREATE TABLE billing_entitlement_definitions (
+CREATE TABLE IF NOT EXISTS billing_entitlement_definitions (
   id               INT UNSIGNED NOT NULL AUTO_INCREMENT,
   code             VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'projects.max, ai.credits, …',
   name             VARCHAR(160) NOT NULL,

@@ -1,5 +1,5 @@
 -- What application code asks for, mapped to what is used: the only place where a capability meets a limit.
-CREATE TABLE billing_capabilities (
+CREATE TABLE IF NOT EXISTS billing_capabilities (
   capability    VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'projects.create, annuity.calculate, …',
   definition_id INT UNSIGNED NOT NULL,
   amount        BIGINT NOT NULL COMMENT 'what one use takes, unless the request says an amount',

@@ -1,5 +1,5 @@
 -- A plan is what a subject is on. What it grants is in its templates, never here.
-CREATE TABLE billing_plans (
+CREATE TABLE IF NOT EXISTS billing_plans (
   id          INT UNSIGNED NOT NULL AUTO_INCREMENT,
   code        VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   name        VARCHAR(160) NOT NULL,

@@ -1,5 +1,5 @@
 -- A product is bought once or again: packs and add-ons. What it grants is in its templates, never here.
-CREATE TABLE billing_products (
+CREATE TABLE IF NOT EXISTS billing_products (
   id          INT UNSIGNED NOT NULL AUTO_INCREMENT,
   code        VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   name        VARCHAR(160) NOT NULL,

@@ -1,5 +1,5 @@
 -- The payment provider's price ids, each of which buys one plan or one product.
-CREATE TABLE billing_provider_prices (
+CREATE TABLE IF NOT EXISTS billing_provider_prices (
   provider_price_id VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'price_…',
   plan_id           INT UNSIGNED NULL,
   product_id        INT UNSIGNED NULL,

@@ -1,5 +1,5 @@
 -- What a plan grants. The only source from which plan grants are made.
-CREATE TABLE billing_plan_entitlement_templates (
+CREATE TABLE IF NOT EXISTS billing_plan_entitlement_templates (
   id               INT UNSIGNED NOT NULL AUTO_INCREMENT,
   plan_id          INT UNSIGNED NOT NULL,
   definition_id    INT UNSIGNED NOT NULL,

@@ -1,5 +1,5 @@
 -- What a product grants, for each one bought. The only source from which purchase grants are made.
-CREATE TABLE billing_product_entitlement_templates (
+CREATE TABLE IF NOT EXISTS billing_product_entitlement_templates (
   id            INT UNSIGNED NOT NULL AUTO_INCREMENT,
   product_id    INT UNSIGNED NOT NULL,
   definition_id INT UNSIGNED NOT NULL,

@@ -1,5 +1,5 @@
 -- Which plan a subject is on, was on, and will be on.
-CREATE TABLE billing_plan_assignments (
+CREATE TABLE IF NOT EXISTS billing_plan_assignments (
   id                       BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   subject_type             ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
   subject_id               BIGINT UNSIGNED NOT NULL,

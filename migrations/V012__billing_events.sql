@@ -1,5 +1,5 @@
 -- The inbox: what the payment provider said, word for word, one row per provider event.
-CREATE TABLE billing_events (
+CREATE TABLE IF NOT EXISTS billing_events (
   id                BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   provider          VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'stripe',
   provider_event_id VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,

@@ -1,5 +1,5 @@
 -- The ledger of what was bought. A purchase is known by the provider's own id of the invoice or payment.
-CREATE TABLE billing_purchases (
+CREATE TABLE IF NOT EXISTS billing_purchases (
   id                  BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   subject_type        ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
   subject_id          BIGINT UNSIGNED NOT NULL,

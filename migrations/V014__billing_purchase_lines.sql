@@ -1,5 +1,5 @@
 -- The lines of a purchase. A line whose price nobody in the catalogue bears is kept, with both ids null, and reported.
-CREATE TABLE billing_purchase_lines (
+CREATE TABLE IF NOT EXISTS billing_purchase_lines (
   purchase_id       BIGINT UNSIGNED NOT NULL,
   line_no           SMALLINT UNSIGNED NOT NULL COMMENT 'from 1, in the provider''s order',
   provider_price_id VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,

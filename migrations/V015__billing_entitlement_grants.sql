@@ -1,5 +1,5 @@
 -- Ledger, append-only: the subject may use `amount` from effective_at until expires_at.
-CREATE TABLE billing_entitlement_grants (
+CREATE TABLE IF NOT EXISTS billing_entitlement_grants (
   id                 BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   subject_type       ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
   subject_id         BIGINT UNSIGNED NOT NULL,

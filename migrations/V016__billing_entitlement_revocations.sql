@@ -1,5 +1,5 @@
 -- Ledger, append-only: a grant ends early, at an instant. One per grant.
-CREATE TABLE billing_entitlement_revocations (
+CREATE TABLE IF NOT EXISTS billing_entitlement_revocations (
   grant_id   BIGINT UNSIGNED NOT NULL,
   revoked_at DATETIME(3) NOT NULL COMMENT 'UTC; the grant is not active from here on',
   dedupe_key VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'the same again is a replay',

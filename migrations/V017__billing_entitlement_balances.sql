@@ -1,7 +1,7 @@
 -- Projection: what a subject has of a definition, in one window. Row 0 is the current window, others are ended ones.
 -- Between two boundaries only segment_consumed_amount, held_amount and last_sequence_no move; what people read is
 -- generated from them here, so that no procedure can write the numbers of one balance so that they contradict.
-CREATE TABLE billing_entitlement_balances (
+CREATE TABLE IF NOT EXISTS billing_entitlement_balances (
   subject_type                  ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
   subject_id                    BIGINT UNSIGNED NOT NULL,
   definition_id                 INT UNSIGNED NOT NULL,
@@ -31,8 +31,6 @@ CREATE TABLE billing_entitlement_balances (
   due_at                        DATETIME(3) AS (GREATEST(next_change_at, COALESCE(retry_at, next_change_at))) STORED COMMENT 'when the scheduler takes it',
   -- Serves: everything. Row 0 is locked by every write, so the current window is found without knowing its start.
   CONSTRAINT pk_balances PRIMARY KEY (subject_id, definition_id, history_no),
-  -- Serves: history by time. Catches a window that is written twice.
-  CONSTRAINT uq_balances_window UNIQUE (subject_id, definition_id, window_start_at),
   -- Serves: the scheduler's lease. A use does not touch it, as a use does not move next_change_at.
   INDEX ix_balances_due (due_at),
   -- Serves: the foreign key alone.

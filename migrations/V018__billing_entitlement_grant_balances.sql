@@ -1,6 +1,6 @@
 -- Projection: what each grant has given by its balance's last settlement. The grants of a balance are read from here, in
 -- burn order; use since then is shared out at the next settlement.
-CREATE TABLE billing_entitlement_grant_balances (
+CREATE TABLE IF NOT EXISTS billing_entitlement_grant_balances (
   subject_id                 BIGINT UNSIGNED NOT NULL,
   definition_id              INT UNSIGNED NOT NULL,
   grant_state                ENUM('pending','active','ended') NOT NULL COMMENT 'in the open segment of its balance',
@@ -13,10 +13,11 @@ CREATE TABLE billing_entitlement_grant_balances (
   amount                     BIGINT NOT NULL,
   given_amount               BIGINT NOT NULL DEFAULT 0 COMMENT 'all that it gave; 0 for an allotment, which gives as one',
   given_before_window_amount BIGINT NOT NULL DEFAULT 0 COMMENT 'of that, before the current window began; 0 once it ended',
-  -- The state stands before the grant, so that a settlement never reads the grants that are over.
-  CONSTRAINT pk_grant_balances PRIMARY KEY (subject_id, definition_id, grant_state, grant_id),
   -- Serves: a grant's page. Catches a grant that is projected twice.
-  CONSTRAINT uq_grant_balances_grant UNIQUE (grant_id),
+  CONSTRAINT pk_grant_balances PRIMARY KEY (grant_id),
+  -- Serves: a settlement, which so never reads the grants that are over. Not unique: giving a row of a unique index its old
+  -- key again locks the gap beside it, and other subjects' grants would wait there.
+  INDEX ix_grant_balances_state (subject_id, definition_id, grant_state),
   CONSTRAINT fk_grant_balances_grant FOREIGN KEY (grant_id) REFERENCES billing_entitlement_grants (id),
   -- Catches a grant that gave more than it had.
   CONSTRAINT ck_grant_balances_given CHECK (given_amount BETWEEN 0 AND amount AND given_before_window_amount BETWEEN 0 AND given_amount)

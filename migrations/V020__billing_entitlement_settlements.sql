@@ -1,6 +1,6 @@
 -- Ledger, append-only: a balance was brought over a boundary. The row closes the segment before it (who paid for its use) and
 -- opens the one that bears its number (what holds from here on). The newest row and the uses after it are the balance.
-CREATE TABLE billing_entitlement_settlements (
+CREATE TABLE IF NOT EXISTS billing_entitlement_settlements (
   subject_id             BIGINT UNSIGNED NOT NULL,
   definition_id          INT UNSIGNED NOT NULL,
   segment_no             INT UNSIGNED NOT NULL COMMENT 'from 1; the segment that it opens',

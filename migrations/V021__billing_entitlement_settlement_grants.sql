@@ -1,5 +1,5 @@
 -- Ledger, append-only: what one grant gave at one settlement.
-CREATE TABLE billing_entitlement_settlement_grants (
+CREATE TABLE IF NOT EXISTS billing_entitlement_settlement_grants (
   subject_id    BIGINT UNSIGNED NOT NULL,
   definition_id INT UNSIGNED NOT NULL,
   segment_no    INT UNSIGNED NOT NULL COMMENT 'of the settlement',

@@ -1,5 +1,5 @@
 -- An amount set aside for a while. The row's status is a projection; how it was resolved is in the table after this.
-CREATE TABLE billing_entitlement_holds (
+CREATE TABLE IF NOT EXISTS billing_entitlement_holds (
   id              BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   subject_type    ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
   subject_id      BIGINT UNSIGNED NOT NULL,

@@ -1,5 +1,5 @@
 -- Ledger, append-only: how a hold ended. Once.
-CREATE TABLE billing_entitlement_hold_resolutions (
+CREATE TABLE IF NOT EXISTS billing_entitlement_hold_resolutions (
   hold_id     BIGINT UNSIGNED NOT NULL,
   resolution  ENUM('committed','released') NOT NULL COMMENT 'an expiry needs no row: the clock tells',
   amount      BIGINT NOT NULL COMMENT 'what was used; 0 when released',

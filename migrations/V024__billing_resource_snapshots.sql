@@ -1,5 +1,5 @@
 -- How many of a capacity's resource a subject has. Changes only together with the resource itself.
-CREATE TABLE billing_resource_snapshots (
+CREATE TABLE IF NOT EXISTS billing_resource_snapshots (
   subject_type   ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
   subject_id     BIGINT UNSIGNED NOT NULL,
   definition_id  INT UNSIGNED NOT NULL,

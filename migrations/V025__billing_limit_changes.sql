@@ -1,5 +1,5 @@
 -- Outbox: these codes of these subjects changed, and why. Written in the commit that changed them.
-CREATE TABLE billing_limit_changes (
+CREATE TABLE IF NOT EXISTS billing_limit_changes (
   id            BIGINT UNSIGNED NOT NULL AUTO_INCREMENT COMMENT 'given at the insert, so not in the order of the commits',
   sequence_no   BIGINT UNSIGNED NULL COMMENT 'given after the commit, without gaps: what readers resume from; null: not yet given',
   change_source ENUM('purchase_grant','plan_grant','consumption','boundary_recompute','manual_refresh') NOT NULL,

@@ -1,5 +1,5 @@
 -- The last sequence number that the outbox gave. One row; its lock makes one gateway at a time give numbers.
-CREATE TABLE billing_limit_change_counter (
+CREATE TABLE IF NOT EXISTS billing_limit_change_counter (
   id               TINYINT UNSIGNED NOT NULL,
   last_sequence_no BIGINT UNSIGNED NOT NULL,
   CONSTRAINT pk_limit_change_counter PRIMARY KEY (id),

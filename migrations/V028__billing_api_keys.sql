@@ -1,5 +1,5 @@
 -- Keys of services and operators. Only a key's SHA-256 is kept: a copy of this table opens nothing.
-CREATE TABLE billing_api_keys (
+CREATE TABLE IF NOT EXISTS billing_api_keys (
   id           BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   name         VARCHAR(120) NOT NULL COMMENT 'whose it is',
   role         ENUM('service','admin') NOT NULL,

@@ -1,5 +1,5 @@
 -- Scaffold, to be deleted by whoever builds on this: the example of a resource with a capacity.
-CREATE TABLE scaffold_projects (
+CREATE TABLE IF NOT EXISTS scaffold_projects (
   id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   subject_id BIGINT UNSIGNED NOT NULL,
   name       VARCHAR(160) NOT NULL,

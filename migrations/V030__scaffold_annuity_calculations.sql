@@ -1,5 +1,5 @@
 -- Scaffold, to be deleted by whoever builds on this: the example of work that a quota meters.
-CREATE TABLE scaffold_annuity_calculations (
+CREATE TABLE IF NOT EXISTS scaffold_annuity_calculations (
   id              BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   subject_id      BIGINT UNSIGNED NOT NULL,
   usage_event_key VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'the key of the use that paid for it',

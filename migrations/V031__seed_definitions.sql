@@ -1,5 +1,5 @@
 -- The definitions that every installation begins with; the console makes more. Ids are not fixed: codes are the names.
-INSERT INTO billing_entitlement_definitions
+INSERT IGNORE INTO billing_entitlement_definitions
   (code, name, description, entitlement_type, unit, scale, window_interval, window_anchor, aggregation_mode, enforcement_mode, lock_label, resource_code, created_at, updated_at)
 VALUES
   ('projects.max', 'Projects', 'How many projects may be active at once', 'capacity', 'project', 0, NULL, NULL, 'sum', 'hard_lock_resource', 'projects_locked_over_cap', 'projects', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)),

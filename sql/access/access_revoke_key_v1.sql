@@ -15,7 +15,10 @@ CREATE PROCEDURE access_revoke_key_v1(
   SQL SECURITY DEFINER
   COMMENT 'Ends an API key'
 BEGIN
-  IF NOT EXISTS (SELECT 1 FROM billing_api_keys AS k WHERE k.id = p_key_id) THEN
+  DECLARE v_key_id BIGINT UNSIGNED;
+
+  SELECT k.id INTO v_key_id FROM billing_api_keys AS k WHERE k.id = p_key_id;
+  IF v_key_id IS NULL THEN
     SIGNAL SQLSTATE '45105' SET MYSQL_ERRNO = 52105, MESSAGE_TEXT = 'API_KEY_NOT_FOUND: no API key has this id';
   END IF;
   UPDATE billing_api_keys AS k SET k.revoked_at = COALESCE(k.revoked_at, UTC_TIMESTAMP(3)) WHERE k.id = p_key_id;

@@ -27,7 +27,7 @@ CREATE PROCEDURE entitlement_changes_since_v1(
   COMMENT 'Returns what changed after a point'
 BEGIN
   DECLARE v_oldest, v_last, v_read_to BIGINT UNSIGNED;
-  DECLARE v_counter BIGINT UNSIGNED;
+  DECLARE v_unnumbered_id, v_counter BIGINT UNSIGNED;
   DECLARE v_given INT UNSIGNED;
   DECLARE v_unnumbered JSON;
 
@@ -36,7 +36,8 @@ BEGIN
   END IF;
 
   -- Reads committed rows without waiting for any that are not: those get their number when they are.
-  IF EXISTS (SELECT 1 FROM billing_limit_changes AS c WHERE c.sequence_no IS NULL) THEN
+  SELECT c.id INTO v_unnumbered_id FROM billing_limit_changes AS c WHERE c.sequence_no IS NULL LIMIT 1;
+  IF v_unnumbered_id IS NOT NULL THEN
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     BEGIN
       DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
@@ -48,9 +49,10 @@ BEGIN
       IF v_counter IS NOT NULL THEN
         SELECT JSON_ARRAYAGG(t.id), COUNT(*) INTO v_unnumbered, v_given
           FROM (SELECT c.id FROM billing_limit_changes AS c WHERE c.sequence_no IS NULL ORDER BY c.id LIMIT 1000) AS t;
-        UPDATE billing_limit_changes AS c
-          JOIN (SELECT j.id, v_counter + ROW_NUMBER() OVER (ORDER BY j.id) AS sequence_no
-                  FROM JSON_TABLE(v_unnumbered, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS j) AS t ON t.id = c.id
+        -- By primary key, the committed rows alone: a scan would wait for those that are not.
+        UPDATE (SELECT j.id, v_counter + ROW_NUMBER() OVER (ORDER BY j.id) AS sequence_no
+                  FROM JSON_TABLE(v_unnumbered, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS j) AS t
+          STRAIGHT_JOIN billing_limit_changes AS c FORCE INDEX (PRIMARY) ON c.id = t.id
            SET c.sequence_no = t.sequence_no;
         UPDATE billing_limit_change_counter AS n SET n.last_sequence_no = v_counter + v_given WHERE n.id = 1;
       END IF;
@@ -61,7 +63,9 @@ BEGIN
   SELECT MIN(c.sequence_no), MAX(c.sequence_no) INTO v_oldest, v_last
     FROM billing_limit_changes AS c
    WHERE c.sequence_no IS NOT NULL;
-  SET v_last = COALESCE(v_last, (SELECT n.last_sequence_no FROM billing_limit_change_counter AS n WHERE n.id = 1));
+  IF v_last IS NULL THEN
+    SELECT n.last_sequence_no INTO v_last FROM billing_limit_change_counter AS n WHERE n.id = 1;
+  END IF;
   SET v_read_to = IF(p_after_sequence_no IS NULL, v_last, GREATEST(p_after_sequence_no, LEAST(v_last, p_after_sequence_no + p_limit)));
 
   SELECT v_oldest AS oldest_sequence_no, v_last AS last_sequence_no, v_read_to AS read_to_sequence_no;

@@ -17,6 +17,8 @@
 -- Cost         per call: five statements and one outbox row. Per item: one ledger row; per balance: one update. Nothing grows with
 --              the use that went before, or with the number of grants.
 --
+-- Each join that locks names its index: a table of few rows is otherwise scanned, and a scan waits for rows of others.
+--
 -- A request touches one subject. A subject all of whose requests fit together, and none of whose keys was seen before, is accepted
 -- set-based; the requests of any other subject are decided one by one in order of arrival. Both ways give the same result.
 CREATE PROCEDURE entitlement_consume_in_tx_v1(
@@ -112,7 +114,7 @@ BEGIN
            WHERE i.problem IS NULL
            ORDER BY i.subject_id, i.definition_id
            LIMIT 100000) AS k
-    STRAIGHT_JOIN billing_entitlement_balances AS b
+    STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
        ON b.subject_id = k.subject_id AND b.definition_id = k.definition_id AND b.history_no = 0
       FOR UPDATE OF b;
   SET v_now = UTC_TIMESTAMP(3);
@@ -135,9 +137,9 @@ BEGIN
                              subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', amount BIGINT PATH '$[4]',
                              usage_event_key VARCHAR(256) PATH '$[5]', occurred_at DATETIME(3) PATH '$[7]', problem VARCHAR(128) PATH '$[10]')) AS i
                       LEFT JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
-                      LEFT JOIN billing_entitlement_balances AS b
+                      LEFT JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
                         ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
-                      LEFT JOIN billing_entitlement_consumptions AS c
+                      LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY)
                         ON c.subject_id = i.subject_id AND c.definition_id = i.definition_id AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
                      GROUP BY i.subject_id, i.definition_id
                        FOR SHARE OF b, c) AS g
@@ -152,7 +154,7 @@ BEGIN
           FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
                  subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', problem VARCHAR(128) PATH '$[10]')) AS i
           JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
-          LEFT JOIN billing_entitlement_balances AS b
+          LEFT JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
             ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
          WHERE i.problem IS NULL AND IF(b.subject_id IS NULL, d.enforcement_mode = 'soft_warn', b.next_change_at <= v_now)
          ORDER BY i.subject_id, i.definition_id;
@@ -162,7 +164,8 @@ BEGIN
       FETCH c_due INTO v_subject_id, v_definition_id;
       WHILE NOT v_no_more_due DO
         CALL entitlement_settle_in_tx_v1(v_subject_id, v_definition_id, v_now, 'opened', v_boundaries);
-        SET v_settled = v_settled + 1;
+        -- A look-up in there that found nothing is not the end of the cursor.
+        SET v_settled = v_settled + 1, v_no_more_due = FALSE;
         FETCH c_due INTO v_subject_id, v_definition_id;
       END WHILE;
       CLOSE c_due;
@@ -195,18 +198,19 @@ BEGIN
           FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (
                  subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', usage_event_key VARCHAR(256) PATH '$[5]',
                  content_sha256 CHAR(64) PATH '$[9]', problem VARCHAR(128) PATH '$[10]')) AS i
-          LEFT JOIN billing_entitlement_consumptions AS c
+          LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY)
             ON c.subject_id = i.subject_id AND c.definition_id = i.definition_id AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
            FOR SHARE OF c;
 
-        IF v_problem IS NOT NULL THEN
+        -- A replay first: what has been answered stays answered, also when the definition is not active any more.
+        IF v_items_seen > 0 AND v_items_same = JSON_LENGTH(v_chosen) THEN
+          SET v_outcome = 'replayed', v_problem = NULL;
+        ELSEIF v_problem IS NOT NULL THEN
           -- The problem of the first item that has one, not the first in the alphabet.
           SELECT i.problem INTO v_problem
             FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (item_no INT PATH '$[1]', problem VARCHAR(128) PATH '$[10]')) AS i
            WHERE i.problem IS NOT NULL ORDER BY i.item_no LIMIT 1;
           SET v_outcome = 'failed';
-        ELSEIF v_items_seen > 0 AND v_items_same = JSON_LENGTH(v_chosen) THEN
-          SET v_outcome = 'replayed';
         ELSEIF v_items_seen > 0 THEN
           SET v_outcome = 'failed', v_problem = 'IDEMPOTENCY_CONFLICT: this key was used for another use of this limit';
         ELSE
@@ -221,7 +225,7 @@ BEGIN
                    item_no INT PATH '$[1]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', amount BIGINT PATH '$[4]',
                    occurred_at DATETIME(3) PATH '$[7]')) AS i
             JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
-            LEFT JOIN billing_entitlement_balances AS b ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
+            LEFT JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY) ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
            WHERE NOT COALESCE(i.occurred_at >= COALESCE(b.window_start_at, i.occurred_at) AND i.occurred_at < COALESCE(b.window_end_at, '9999-12-31')
                               AND i.occurred_at <= v_now + INTERVAL 5 MINUTE, TRUE)
               OR (d.enforcement_mode <> 'soft_warn' AND i.amount > COALESCE(b.available_amount, 0))
@@ -267,7 +271,7 @@ BEGIN
          f.over_limit,
          IF(f.over_limit AND f.enforcement_mode = 'hard_lock_resource' OR f.entitlement_type = 'state' AND f.granted_amount = 0, f.lock_label, 'none') AS lock_state,
          f.next_change_at, f.window_start_at, f.window_end_at, f.last_recomputed_at,
-         IF(f.window_end_at < '9999-12-31', CEIL(GREATEST(TIMESTAMPDIFF(MICROSECOND, v_now, f.window_end_at), 0) / 1000000), NULL) AS retry_after_seconds
+         IF(f.window_end_at < '9999-12-31', (GREATEST(TIMESTAMPDIFF(MICROSECOND, v_now, f.window_end_at), 0) + 999999) DIV 1000000, NULL) AS retry_after_seconds
     FROM (SELECT i.request_no, i.item_no,
                  CASE WHEN x.outcome IN ('refused', 'failed') THEN x.outcome ELSE 'accepted' END AS outcome,
                  COALESCE(x.outcome = 'replayed', FALSE) AS replayed, x.problem, dx.code AS refused_code,
@@ -292,12 +296,12 @@ BEGIN
               ON x.request_no = i.request_no
             LEFT JOIN billing_entitlement_definitions AS dx ON dx.id = x.definition_id
             LEFT JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
-            LEFT JOIN billing_entitlement_consumptions AS c
+            LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY)
               ON COALESCE(x.outcome, 'replayed') = 'replayed' AND c.subject_id = i.subject_id AND c.definition_id = i.definition_id
              AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
             LEFT JOIN billing_entitlement_settlements AS s
               ON s.subject_id = c.subject_id AND s.definition_id = c.definition_id AND s.segment_no = c.segment_no
-            LEFT JOIN billing_entitlement_balances AS b
+            LEFT JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
               ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0) AS f
    ORDER BY f.request_no, f.item_no;
 END

@@ -34,7 +34,7 @@ BEGIN
                  COALESCE(SUM(g.amount - g.given_amount) OVER (
                    ORDER BY g.priority, g.expires_at IS NULL, g.expires_at, g.effective_at, g.grant_id
                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS rest_before
-            FROM billing_entitlement_grant_balances AS g
+            FROM billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
            WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id
              AND g.grant_state = 'active' AND NOT g.is_allotment
              FOR UPDATE) AS r
@@ -45,9 +45,8 @@ BEGIN
     SELECT p_subject_id, p_definition_id, p_segment_no, j.grant_id, j.gave_amount
       FROM JSON_TABLE(v_gifts, '$[*]' COLUMNS (grant_id BIGINT UNSIGNED PATH '$[0]', gave_amount BIGINT PATH '$[1]')) AS j;
 
-    UPDATE billing_entitlement_grant_balances AS g
-      JOIN JSON_TABLE(v_gifts, '$[*]' COLUMNS (grant_id BIGINT UNSIGNED PATH '$[0]', gave_amount BIGINT PATH '$[1]')) AS j
-        ON j.grant_id = g.grant_id
+    UPDATE JSON_TABLE(v_gifts, '$[*]' COLUMNS (grant_id BIGINT UNSIGNED PATH '$[0]', gave_amount BIGINT PATH '$[1]')) AS j
+      STRAIGHT_JOIN billing_entitlement_grant_balances AS g FORCE INDEX (PRIMARY) ON g.grant_id = j.grant_id
        SET g.given_amount = g.given_amount + j.gave_amount;
   END IF;
 END

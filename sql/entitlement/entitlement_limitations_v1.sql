@@ -21,15 +21,21 @@ CREATE PROCEDURE entitlement_limitations_v1(
   COMMENT 'Says what a subject may use now'
 BEGIN
   DECLARE v_now DATETIME(3) DEFAULT UTC_TIMESTAMP(3);
+  DECLARE v_subject_id BIGINT UNSIGNED;
+  DECLARE v_definition_id, v_due INT UNSIGNED;
 
-  IF NOT EXISTS (SELECT 1 FROM billable_entities AS e WHERE e.id = p_subject_id) THEN
+  SELECT e.id INTO v_subject_id FROM billable_entities AS e WHERE e.id = p_subject_id;
+  IF v_subject_id IS NULL THEN
     SIGNAL SQLSTATE '45101' SET MYSQL_ERRNO = 52101, MESSAGE_TEXT = 'SUBJECT_NOT_FOUND: no billable entity has this id';
   END IF;
-  IF p_code IS NOT NULL AND NOT EXISTS (SELECT 1 FROM billing_entitlement_definitions AS d WHERE d.code = CONVERT(p_code USING ascii)) THEN
+  SELECT d.id INTO v_definition_id FROM billing_entitlement_definitions AS d WHERE d.code = CONVERT(p_code USING ascii);
+  IF p_code IS NOT NULL AND v_definition_id IS NULL THEN
     SIGNAL SQLSTATE '45102' SET MYSQL_ERRNO = 52102, MESSAGE_TEXT = 'DEFINITION_NOT_FOUND: no entitlement definition has this code';
   END IF;
-  IF EXISTS (SELECT 1 FROM billing_entitlement_balances AS b
-              WHERE b.subject_id = p_subject_id AND b.history_no = 0 AND b.next_change_at <= v_now) THEN
+  SELECT COUNT(*) INTO v_due
+    FROM billing_entitlement_balances AS b
+   WHERE b.subject_id = p_subject_id AND b.history_no = 0 AND b.next_change_at <= v_now;
+  IF v_due > 0 THEN
     CALL entitlement_settle_v1(p_subject_id);
   END IF;
   CALL entitlement_show_limitations_in_tx_v1(p_subject_id, p_code, p_held_only, v_now);

@@ -27,15 +27,16 @@ BEGIN
            request_no INT PATH '$[0]', item_no INT PATH '$[1]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]',
            amount BIGINT PATH '$[4]', usage_event_key VARCHAR(128) PATH '$[5]', reason_code VARCHAR(64) PATH '$[6]',
            occurred_at DATETIME(3) PATH '$[7]', metadata JSON PATH '$[8]', content_sha256 CHAR(64) PATH '$[9]')) AS i
-    JOIN billing_entitlement_balances AS b ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
+    STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
+      ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
   WINDOW w AS (PARTITION BY i.subject_id, i.definition_id ORDER BY i.request_no, i.item_no ROWS UNBOUNDED PRECEDING);
 
-  UPDATE billing_entitlement_balances AS b
-    JOIN (SELECT i.subject_id, i.definition_id, SUM(i.amount) AS amount, COUNT(*) AS uses
+  -- The totals drive the join, by primary key: a scan of the balances would wait for rows of others.
+  UPDATE (SELECT i.subject_id, i.definition_id, SUM(i.amount) AS amount, COUNT(*) AS uses
             FROM JSON_TABLE(p_items, '$[*]' COLUMNS (
                    subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', amount BIGINT PATH '$[4]')) AS i
            GROUP BY i.subject_id, i.definition_id) AS t
-      ON t.subject_id = b.subject_id AND t.definition_id = b.definition_id
-     SET b.segment_consumed_amount = b.segment_consumed_amount + t.amount, b.last_sequence_no = b.last_sequence_no + t.uses
-   WHERE b.history_no = 0;
+    STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
+      ON t.subject_id = b.subject_id AND t.definition_id = b.definition_id AND b.history_no = 0
+     SET b.segment_consumed_amount = b.segment_consumed_amount + t.amount, b.last_sequence_no = b.last_sequence_no + t.uses;
 END

@@ -26,7 +26,7 @@ BEGIN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: limit: must be a whole number from 1 to 10000';
   END IF;
 
-  SET v_last = (SELECT MAX(c.sequence_no) FROM billing_limit_changes AS c);
+  SELECT MAX(c.sequence_no) INTO v_last FROM billing_limit_changes AS c;
   -- Oldest first, and only while they are old: the order of the numbers is nearly that of the times, so looking stops early.
   DELETE FROM billing_limit_changes
    WHERE sequence_no < v_last AND changed_at < UTC_TIMESTAMP(3) - INTERVAL p_keep_seconds SECOND

@@ -20,6 +20,7 @@ CREATE PROCEDURE entitlement_recompute_v1(
 BEGIN
   DECLARE v_now DATETIME(3);
   DECLARE v_lifetime_end DATETIME(3) DEFAULT '9999-12-31 23:59:59.999';
+  DECLARE v_subject_id BIGINT UNSIGNED;
   DECLARE v_count INT UNSIGNED;
   DECLARE v_codes JSON;
 
@@ -27,7 +28,8 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
     START TRANSACTION;
-    IF NOT EXISTS (SELECT 1 FROM billable_entities AS e WHERE e.id = p_subject_id) THEN
+    SELECT e.id INTO v_subject_id FROM billable_entities AS e WHERE e.id = p_subject_id;
+    IF v_subject_id IS NULL THEN
       SIGNAL SQLSTATE '45101' SET MYSQL_ERRNO = 52101, MESSAGE_TEXT = 'SUBJECT_NOT_FOUND: no billable entity has this id';
     END IF;
 
@@ -43,7 +45,7 @@ BEGIN
                             WHERE n.subject_id = s.subject_id AND n.definition_id = s.definition_id)
     ON DUPLICATE KEY UPDATE held_amount = billing_entitlement_balances.held_amount;
     SELECT COUNT(*) INTO v_count
-      FROM billing_entitlement_balances AS b
+      FROM billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
      WHERE b.subject_id = p_subject_id
        FOR UPDATE;
     SET v_now = UTC_TIMESTAMP(3);
@@ -76,7 +78,7 @@ BEGIN
              WHERE g.subject_id = p_subject_id) AS p;
 
     -- The newest settlement, and the uses after it, are the balance.
-    UPDATE billing_entitlement_balances AS b
+    UPDATE billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
       JOIN billing_entitlement_settlements AS s
         ON s.subject_id = b.subject_id AND s.definition_id = b.definition_id
       JOIN (SELECT a.definition_id, MAX(a.segment_no) AS segment_no

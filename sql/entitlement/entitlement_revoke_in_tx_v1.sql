@@ -26,7 +26,7 @@ CREATE PROCEDURE entitlement_revoke_in_tx_v1(
   COMMENT 'Ends one grant early inside the caller''s transaction'
 BEGIN
   DECLARE v_now, v_revoked_at, v_ends_at DATETIME(3);
-  DECLARE v_subject_id, v_keys_grant_id, v_locked_id BIGINT UNSIGNED;
+  DECLARE v_subject_id, v_keys_grant_id, v_revoked_id, v_locked_id BIGINT UNSIGNED;
   DECLARE v_definition_id INT UNSIGNED;
   DECLARE v_source, v_state VARCHAR(32);
   DECLARE v_code VARCHAR(64);
@@ -77,7 +77,11 @@ BEGIN
       FROM billing_entitlement_grant_balances AS g
      WHERE g.grant_id = p_grant_id
        FOR UPDATE;
-    IF v_state = 'ended' OR EXISTS (SELECT 1 FROM billing_entitlement_revocations AS r WHERE r.grant_id = p_grant_id FOR SHARE) THEN
+    SELECT r.grant_id INTO v_revoked_id
+      FROM billing_entitlement_revocations AS r
+     WHERE r.grant_id = p_grant_id
+       FOR SHARE;
+    IF v_state = 'ended' OR v_revoked_id IS NOT NULL THEN
       SIGNAL SQLSTATE '45202' SET MYSQL_ERRNO = 52202, MESSAGE_TEXT = 'GRANT_ENDED: the grant has expired or was revoked before';
     END IF;
     IF v_ends_at <= v_revoked_at THEN

@@ -34,7 +34,7 @@ BEGIN
   DECLARE v_type, v_aggregation, v_interval, v_anchor VARCHAR(32);
   DECLARE v_anchor_at, v_at, v_settled_at, v_next_change_at, v_next_grant_at, v_window_start_at, v_window_end_at DATETIME(3);
   DECLARE v_cause VARCHAR(16);
-  DECLARE v_segment_no INT UNSIGNED;
+  DECLARE v_segment_no, v_history_no INT UNSIGNED;
   DECLARE v_last_sequence_no BIGINT UNSIGNED;
   DECLARE v_used, v_from_allotment, v_from_grants, v_paid, v_paid_by_grants BIGINT;
   DECLARE v_granted, v_consumed, v_left, v_allotment, v_allotment_given, v_overage BIGINT;
@@ -114,35 +114,32 @@ BEGIN
     -- (2) A window that ended stays as it was. Windows in which nothing was due are passed over in one step.
     IF v_cause = 'window_end' THEN
       SELECT MIN(LEAST(COALESCE(g.ends_at, v_lifetime_end), IF(g.grant_state = 'pending', g.effective_at, v_lifetime_end))) INTO v_next_grant_at
-        FROM billing_entitlement_grant_balances AS g
+        FROM billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
        WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state IN ('pending', 'active')
          FOR UPDATE;
-      UPDATE billing_entitlement_balances AS b
-        JOIN (SELECT MAX(h.history_no) + 1 AS history_no
-                FROM billing_entitlement_balances AS h
-               WHERE h.subject_id = p_subject_id AND h.definition_id = p_definition_id) AS n
-         SET b.history_no = n.history_no, b.held_amount = 0, b.next_change_at = NULL, b.segment_no = v_segment_no - 1,
-             b.window_start_at = v_window_start_at, b.window_end_at = v_window_end_at, b.settled_at = v_settled_at,
-             b.granted_amount = v_granted, b.allotment_amount = v_allotment, b.allotment_given_amount = v_allotment_given, b.overage_amount = v_overage,
-             b.segment_start_consumed_amount = v_consumed, b.segment_start_left_amount = v_left, b.segment_consumed_amount = 0
-       WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0;
-      CALL entitlement_window_at_v1(v_interval, v_anchor, v_anchor_at, LEAST(p_now, COALESCE(v_next_grant_at, p_now)), v_window_start_at, v_window_end_at);
-      SET v_at = GREATEST(v_at, v_window_start_at), v_allotment_given = 0, v_overage = 0;
+      SELECT MAX(b.history_no) + 1 INTO v_history_no
+        FROM billing_entitlement_balances AS b
+       WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id
+         FOR UPDATE;
       INSERT INTO billing_entitlement_balances
         (subject_id, definition_id, history_no, window_start_at, window_end_at, segment_no, settled_at, granted_amount,
          allotment_amount, allotment_given_amount, overage_amount, segment_start_consumed_amount, segment_start_left_amount,
          segment_consumed_amount, held_amount, last_sequence_no, next_change_at)
-      VALUES (p_subject_id, p_definition_id, 0, v_window_start_at, v_window_end_at, v_segment_no, v_at, 0, 0, 0, 0, 0, 0, 0, 0, v_last_sequence_no, NULL);
-      UPDATE billing_entitlement_grant_balances AS g
+      VALUES
+        (p_subject_id, p_definition_id, v_history_no, v_window_start_at, v_window_end_at, v_segment_no - 1, v_settled_at, v_granted,
+         v_allotment, v_allotment_given, v_overage, v_consumed, v_left, 0, 0, v_last_sequence_no, NULL);
+      CALL entitlement_window_at_v1(v_interval, v_anchor, v_anchor_at, LEAST(p_now, COALESCE(v_next_grant_at, p_now)), v_window_start_at, v_window_end_at);
+      SET v_at = GREATEST(v_at, v_window_start_at), v_allotment_given = 0, v_overage = 0;
+      UPDATE billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
          SET g.given_before_window_amount = g.given_amount
        WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state = 'active';
     END IF;
 
     -- (3) Grants that end at this instant, and grants that start.
-    UPDATE billing_entitlement_grant_balances AS g
+    UPDATE billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
        SET g.grant_state = 'ended', g.given_before_window_amount = 0
      WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state IN ('pending', 'active') AND g.ends_at <= v_at;
-    UPDATE billing_entitlement_grant_balances AS g
+    UPDATE billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
        SET g.grant_state = 'active'
      WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state = 'pending' AND g.effective_at <= v_at;
     SELECT CASE v_aggregation
@@ -152,7 +149,7 @@ BEGIN
            END,
            MIN(LEAST(COALESCE(g.ends_at, v_lifetime_end), IF(g.grant_state = 'pending', g.effective_at, v_lifetime_end)))
       INTO v_allotment, v_next_grant_at
-      FROM billing_entitlement_grant_balances AS g
+      FROM billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
      WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state IN ('pending', 'active')
        FOR UPDATE;
 
@@ -170,7 +167,7 @@ BEGIN
            COALESCE(SUM(g.given_amount - g.given_before_window_amount), 0),
            COALESCE(SUM(g.amount - g.given_amount), 0)
       INTO v_once_granted, v_once_given, v_once_left
-      FROM billing_entitlement_grant_balances AS g
+      FROM billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
      WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state = 'active' AND NOT g.is_allotment
        FOR UPDATE;
     SET v_granted = v_allotment + v_once_granted;
@@ -200,7 +197,8 @@ BEGIN
 
   IF v_steps > 0 THEN
     UPDATE billing_entitlement_balances AS b
-       SET b.segment_no = v_segment_no, b.settled_at = v_settled_at, b.granted_amount = v_granted,
+       SET b.window_start_at = v_window_start_at, b.window_end_at = v_window_end_at,
+           b.segment_no = v_segment_no, b.settled_at = v_settled_at, b.granted_amount = v_granted,
            b.allotment_amount = v_allotment, b.allotment_given_amount = v_allotment_given, b.overage_amount = v_overage,
            b.segment_start_consumed_amount = v_consumed, b.segment_start_left_amount = v_left, b.segment_consumed_amount = 0,
            b.next_change_at = v_next_change_at, b.failure_count = 0, b.last_failure = NULL, b.retry_at = NULL

@@ -33,6 +33,8 @@ BEGIN
     FETCH c_due INTO v_definition_id;
     WHILE NOT v_no_more DO
       CALL entitlement_settle_in_tx_v1(p_subject_id, v_definition_id, UTC_TIMESTAMP(3), NULL, v_boundaries);
+      -- A look-up in there that found nothing is not the end of the cursor.
+      SET v_no_more = FALSE;
       FETCH c_due INTO v_definition_id;
     END WHILE;
     CLOSE c_due;

@@ -26,7 +26,8 @@ CREATE PROCEDURE entitlement_window_at_v1(
   SQL SECURITY DEFINER
   COMMENT 'Which window of a definition contains an instant'
 BEGIN
-  DECLARE v_periods INT;
+  DECLARE v_periods, v_days INT;
+  DECLARE v_elapsed BIGINT;
 
   IF p_window_interval IS NULL OR p_window_anchor = 'rolling' THEN
     SET p_window_start_at = '1970-01-01 00:00:00.000', p_window_end_at = '9999-12-31 23:59:59.999';
@@ -46,10 +47,12 @@ BEGIN
     END;
 
   ELSEIF p_window_interval IN ('day', 'week') THEN
-    SET v_periods = FLOOR(TIMESTAMPDIFF(MICROSECOND, p_anchor_at, p_at) / IF(p_window_interval = 'day', 86400000000, 604800000000));
-    SET v_periods = v_periods * IF(p_window_interval = 'day', 1, 7);
-    SET p_window_start_at = p_anchor_at + INTERVAL v_periods DAY;
-    SET p_window_end_at = p_window_start_at + INTERVAL IF(p_window_interval = 'day', 1, 7) DAY;
+    -- DIV rounds towards zero, and before the anchor that is one period too late. (`/` would round to four decimals.)
+    SET v_days = IF(p_window_interval = 'day', 1, 7);
+    SET v_elapsed = TIMESTAMPDIFF(MICROSECOND, p_anchor_at, p_at);
+    SET v_periods = v_elapsed DIV (v_days * 86400000000) - (v_elapsed < 0 AND v_elapsed MOD (v_days * 86400000000) <> 0);
+    SET p_window_start_at = p_anchor_at + INTERVAL v_periods * v_days DAY;
+    SET p_window_end_at = p_window_start_at + INTERVAL v_days DAY;
 
   ELSE
     -- Every period is counted from the anchor itself, never from the period before: 31 January, 28 February, 31 March.

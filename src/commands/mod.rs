@@ -1,10 +1,17 @@
 //! What the commands do, each in a file. `main.rs` says which there are.
 
+pub mod dev;
 pub mod keys;
+pub mod migrate;
 pub mod serve;
 
 use consumable::config::SettingError;
+use consumable::database::embedded::EmbeddedError;
 use consumable::error::Error;
+
+/// What `--help` says of exit codes.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 the answer is no or the work failed, 2 wrong use, 3 the database cannot \
+                              be reached.";
 
 /// Why a command failed, and so with which exit code.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +22,9 @@ pub enum Failure {
     /// The database did not do it: exit code 3 when it cannot be reached, else 1.
     #[error(transparent)]
     Database(#[from] Error),
+    /// No server of our own could be had: exit code 1.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
     /// Something else did not work, said in one sentence: exit code 1.
     #[error("{0}")]
     Work(String),
@@ -26,7 +36,7 @@ impl Failure {
         match self {
             Failure::Setting(_) => 2,
             Failure::Database(Error::Unavailable(_)) => 3,
-            Failure::Database(_) | Failure::Work(_) => 1,
+            Failure::Database(_) | Failure::Embedded(_) | Failure::Work(_) => 1,
         }
     }
 }

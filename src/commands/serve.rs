@@ -45,7 +45,7 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
 }
 
 /// Every reader of realtime events is an open file, and many systems begin with 1,024.
-fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -56,7 +56,8 @@ fn raise_file_limit() {
     }
 }
 
-async fn told_to_stop() {
+/// Ends with Ctrl-C or SIGTERM.
+pub(super) async fn told_to_stop() {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => terminate.recv().await,

@@ -4,6 +4,7 @@
 mod accounts;
 mod call;
 mod deploy;
+pub mod embedded;
 mod install;
 mod release;
 mod state;

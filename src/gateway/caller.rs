@@ -28,7 +28,7 @@ impl Secret {
     }
 
     /// What a caller presented, if it has the form of a secret.
-    fn parse(text: &str) -> Option<Secret> {
+    pub fn parse(text: &str) -> Option<Secret> {
         let encoded = text.strip_prefix("ck_")?;
         let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (encoded.len() == 43 && encoded.bytes().all(is_base64)).then(|| Secret(text.to_owned()))

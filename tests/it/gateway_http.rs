@@ -1,6 +1,5 @@
 //! What is the same for every route: who may call it, what is no request, health, and an orderly end.
 
-use consumable::database::Release;
 use consumable::gateway::Secret;
 use consumable::procedures::access;
 use mysql_async::prelude::Queryable;
@@ -126,6 +125,7 @@ async fn each_route_knows_its_callers() {
 #[tokio::test]
 async fn what_is_no_request_is_told_why() {
     let gateway = TestGateway::start().await;
+    gateway.acme().await;
     for path in [
         "/",
         "/api",
@@ -275,7 +275,7 @@ async fn a_database_that_lacks_a_procedure_is_not_ready() {
 
 #[tokio::test]
 async fn a_database_that_goes_away_is_said_and_found_again() {
-    let test = TestDatabase::with(&Release::embedded().unwrap()).await;
+    let test = TestDatabase::migrated().await;
     let direct = test.url();
     let (before, socket) = direct.split_once("socket=").unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -347,7 +347,9 @@ async fn the_end_is_orderly() {
             .send(),
     );
     let mut dba = gateway.test.session().await;
-    let waiting = "SELECT COUNT(*) FROM performance_schema.data_lock_waits";
+    let waiting = "SELECT COUNT(*) FROM performance_schema.data_lock_waits AS w \
+                   JOIN performance_schema.data_locks AS l ON l.ENGINE_LOCK_ID = w.REQUESTING_ENGINE_LOCK_ID \
+                   WHERE l.OBJECT_SCHEMA = DATABASE()";
     until(async || dba.query_first::<u32, _>(waiting).await.unwrap() != Some(0)).await;
 
     let stopping = gateway.stop();

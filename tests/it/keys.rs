@@ -2,8 +2,6 @@
 
 use std::process::{Command, Output};
 
-use consumable::database::Release;
-
 use crate::support::database::TestDatabase;
 
 fn consumable(url: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -22,7 +20,7 @@ fn consumable(url: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
 
 #[tokio::test]
 async fn a_key_is_made_listed_and_revoked() {
-    let test = TestDatabase::with(&Release::embedded().unwrap()).await;
+    let test = TestDatabase::migrated().await;
     let url = test.url();
     let (code, made, _) = consumable(
         &url,
@@ -88,7 +86,7 @@ async fn serve_refuses_what_it_cannot_serve() {
 
 #[tokio::test]
 async fn serve_names_a_port_that_is_taken() {
-    let test = TestDatabase::with(&Release::embedded().unwrap()).await;
+    let test = TestDatabase::migrated().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, _, error) = consumable(&test.url(), &["serve", "--listen", &address]);

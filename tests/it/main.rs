@@ -3,6 +3,9 @@
 mod accounts;
 mod call;
 mod deploy;
+mod dev;
+mod embedded;
+mod entitlement;
 mod gateway_billing;
 mod gateway_console;
 mod gateway_http;

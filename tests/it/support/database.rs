@@ -3,6 +3,8 @@
 use consumable::database::{Database, Release, Routine, migrate};
 use mysql_async::{Conn, Opts, prelude::Queryable};
 
+use super::server::shared_server;
+
 /// A database of its own for one test; dropped with this value, also when the test panics.
 pub struct TestDatabase {
     name: String,
@@ -12,10 +14,9 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// An empty database.
     pub async fn empty() -> TestDatabase {
-        let socket = std::env::var("CONSUMABLE_TEST_SOCKET")
-            .expect("CONSUMABLE_TEST_SOCKET: a server's socket");
+        let socket = shared_server().await.socket().display().to_string();
         // Underlines, so that grants on a database whose name has them are met by every test.
-        let name = format!("deploy_test_{:016x}", getrandom::u64().unwrap());
+        let name = format!("test_{:016x}", getrandom::u64().unwrap());
         let database = TestDatabase { name, socket };
         let mut server = Conn::new(Opts::from_url(&database.server_url("mysql")).unwrap())
             .await
@@ -27,6 +28,11 @@ impl TestDatabase {
             .unwrap();
         server.disconnect().await.unwrap();
         database
+    }
+
+    /// A database with the release that this program was built with.
+    pub async fn migrated() -> TestDatabase {
+        TestDatabase::with(&Release::embedded().unwrap()).await
     }
 
     /// A database with `release`.

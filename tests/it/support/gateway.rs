@@ -33,7 +33,7 @@ pub struct TestGateway {
 impl TestGateway {
     /// A gateway to a database with this release.
     pub async fn start() -> TestGateway {
-        let test = TestDatabase::with(&Release::embedded().unwrap()).await;
+        let test = TestDatabase::migrated().await;
         let url = test.url();
         TestGateway::on(test, &url).await
     }

@@ -1,4 +1,8 @@
 //! What the tests share.
 
 pub mod database;
+pub mod folder;
 pub mod gateway;
+pub mod server;
+pub mod session;
+pub mod story;

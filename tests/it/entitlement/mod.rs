@@ -1,0 +1,9 @@
+//! The procedures of `sql/entitlement/`.
+
+mod changes;
+mod consume;
+mod grant;
+mod interleavings;
+mod recompute;
+mod stories;
+mod windows;

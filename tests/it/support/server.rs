@@ -1,0 +1,32 @@
+//! One MySQL server for the whole test run.
+
+use std::env;
+
+use consumable::database::embedded::{
+    EmbeddedServer, Progress, ServerProgram, Storage, find_server,
+};
+use tokio::sync::OnceCell;
+
+/// The server program that the tests run on. Fetches the private copy on the first run ever, and says so.
+pub async fn server_program() -> ServerProgram {
+    let wanted = env::var_os("CONSUMABLE_MYSQLD");
+    find_server(wanted.as_deref(), Progress::Shown)
+        .await
+        .expect("a MySQL server for the tests")
+}
+
+/// The server of this test run, started by the first test that asks. Each test makes a database of its own in it.
+///
+/// Nothing stops it: a static is never dropped, but its guard notices the end of this process, a violent one too, and then
+/// removes the server and its folder.
+pub async fn shared_server() -> &'static EmbeddedServer {
+    static SERVER: OnceCell<EmbeddedServer> = OnceCell::const_new();
+    SERVER
+        .get_or_init(|| async {
+            let program = server_program().await;
+            EmbeddedServer::start(&program, Storage::Scratch, Progress::Shown)
+                .await
+                .expect("the shared server")
+        })
+        .await
+}
