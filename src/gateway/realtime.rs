@@ -1,6 +1,5 @@
 //! `GET /api/realtime/events`: changes as they are committed, as `text/event-stream`.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +30,7 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// revoked hears for this long at most.
 const STREAM_LIFETIME: Duration = Duration::from_secs(3_600);
 
-/// Changes behind the relay up to which a reader is brought up to date; beyond it, to refetch is cheaper for both.
+/// Changes from the relay's position up to which a reader is brought up to date; beyond it, to refetch is cheaper for both.
 const BACKFILL_CHANGES: u64 = 10_000;
 
 /// Frames between a reader's task and its connection. The connection's own buffer comes on top.
@@ -181,20 +180,16 @@ impl Reader {
 
     /// What the workspace's readers were told after `sequence_no` and before this subscription. `None` when that is not
     /// known any more, or too much.
-    async fn missed(&self, sequence_no: u64) -> Result<Option<VecDeque<Change>>, Error> {
+    async fn missed(&self, sequence_no: u64) -> Result<Option<Vec<Change>>, Error> {
         let position = self.subscription.position();
-        match position.checked_sub(sequence_no) {
-            Some(0) => Ok(Some(VecDeque::new())),
-            Some(BACKFILL_CHANGES..) if position - sequence_no > BACKFILL_CHANGES => Ok(None),
-            _ => {
-                missed(
-                    &self.gateway.database,
-                    self.workspace_id,
-                    sequence_no,
-                    position,
-                )
-                .await
+        // Ahead, too: another gateway may be, but only a little.
+        match sequence_no.abs_diff(position) {
+            0 => Ok(Some(Vec::new())),
+            1..=BACKFILL_CHANGES => {
+                let database = &self.gateway.database;
+                missed(database, self.workspace_id, sequence_no, position).await
             }
+            _ => Ok(None),
         }
     }
 
@@ -231,8 +226,8 @@ async fn missed(
     workspace_id: u64,
     sequence_no: u64,
     position: u64,
-) -> Result<Option<VecDeque<Change>>, Error> {
-    let mut missed = VecDeque::new();
+) -> Result<Option<Vec<Change>>, Error> {
+    let mut missed = Vec::new();
     let mut after = sequence_no;
     loop {
         let limit = BACKFILL_CHANGES as u32;

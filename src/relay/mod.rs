@@ -18,9 +18,9 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::procedures::entitlement::{self, Change};
 
-/// Changes that a reader may be behind before it is told to refetch. A hot workspace makes some ten a second, as one call
-/// may carry hundreds of uses: this is a reader that did not read for many seconds.
-const CHANNEL_CHANGES: usize = 256;
+/// Changes that a reader may be behind before it is told to refetch: two full polls, so that no single one, such as the
+/// first after an outage, pushes out a reader that keeps up.
+const CHANNEL_CHANGES: usize = 2 * tail::POLL_CHANGES as usize;
 
 /// Silence of the outbox after which the relay no longer counts as current: some 50 polls.
 const CURRENT_WITHIN: Duration = Duration::from_secs(5);
@@ -205,7 +205,9 @@ mod tests {
         let relay = Relay::at(0);
         let mut reader = relay.subscribe(1);
         let changes = (1..=CHANNEL_CHANGES as u64 + 1).map(|n| change(n, 1));
-        relay.hub.publish(changes.collect(), 300, true);
+        relay
+            .hub
+            .publish(changes.collect(), CHANNEL_CHANGES as u64 + 1, true);
         assert_eq!(reader.next().await, Err(FellBehind));
     }
 

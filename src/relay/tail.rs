@@ -17,8 +17,8 @@ const IDLE_PAUSE: Duration = Duration::from_millis(100);
 /// what is committed within this time shares one poll.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Outbox rows per poll: the procedure numbers a thousand at a time.
-const POLL_CHANGES: u32 = 1_000;
+/// Outbox rows per poll. With [`BUSY_PAUSE`] more than a server can commit, and few enough for a reader's buffer.
+pub(super) const POLL_CHANGES: u32 = 256;
 
 /// Pauses after a failed poll double from [`IDLE_PAUSE`] to this, so that a database that comes back is found soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

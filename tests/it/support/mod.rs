@@ -2,6 +2,7 @@
 
 pub mod database;
 pub mod folder;
+pub mod gateway;
 pub mod server;
 pub mod session;
 pub mod story;
