@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_settlements (
   definition_id          INT UNSIGNED NOT NULL,
   segment_no             INT UNSIGNED NOT NULL COMMENT 'from 1; the segment that it opens',
   settled_at             DATETIME(3) NOT NULL COMMENT 'UTC; the boundary itself, not the time of the work',
-  cause                  ENUM('opened','grant','revocation','count','grant_boundary','hold_expiry','use_return','window_end') NOT NULL,
+  cause                  ENUM('opened','grant','revocation','grant_boundary','hold_expiry','use_return','window_end') NOT NULL,
   closed_amount          BIGINT NOT NULL COMMENT 'used in the segment that it closes',
   closed_allotment_gave  BIGINT NOT NULL COMMENT 'of that, given by the allotment',
   closed_grants_gave     BIGINT NOT NULL COMMENT 'of that, given by once-grants; the rest became overage',
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_settlements (
   last_sequence_no       BIGINT UNSIGNED NOT NULL COMMENT 'the last use before it: the segment''s uses come after',
   recorded_at            DATETIME(3) NOT NULL COMMENT 'UTC; when the work was done',
   CONSTRAINT pk_settlements PRIMARY KEY (subject_id, definition_id, segment_no),
-  -- Catches use that nobody paid for and that is not called overage either.
+  -- Catches a payment for more than was used and that is not called overage either.
   CONSTRAINT ck_settlements_closed CHECK (
     closed_amount >= 0 AND closed_allotment_gave >= 0 AND closed_grants_gave >= 0 AND overage_paid >= 0
     AND closed_allotment_gave + closed_grants_gave <= closed_amount)

@@ -66,8 +66,7 @@ BEGIN
              WHEN r.capability IS NOT NULL AND r.definition_id IS NULL THEN 'CAPABILITY_NOT_FOUND: no capability has this name'
              WHEN d.id IS NULL THEN 'DEFINITION_NOT_FOUND: no entitlement definition has this code'
              WHEN NOT d.is_active THEN 'DEFINITION_INACTIVE: this entitlement definition is not active'
-             WHEN d.entitlement_type IN ('state', 'capacity') OR d.window_anchor = 'rolling'
-               THEN 'NOT_CONSUMABLE: only balances and quotas with a calendar or billing window are consumed'
+             WHEN d.entitlement_type = 'state' THEN 'NOT_CONSUMABLE: a state is on or off, and is not used up'
              WHEN JSON_TYPE(r.amount) NOT IN ('INTEGER', 'UNSIGNED INTEGER') OR NOT r.amount BETWEEN 1 AND 9007199254740991
                THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, '].amount: must be a whole number from 1 to 9007199254740991')
              WHEN r.has_reason AND (r.reason_code IS NULL OR NOT REGEXP_LIKE(r.reason_code, '^[!-~]{1,64}\\z'))
@@ -129,7 +128,7 @@ BEGIN
                        OR (NOT g.is_soft AND g.amount > g.available) OR g.consumed + g.amount > 9007199254740991) AS is_slow,
                    SUM(g.is_due) AS due
               FROM (SELECT i.subject_id, i.definition_id, COUNT(*) AS uses, COUNT(DISTINCT i.usage_event_key) AS keys_used, SUM(i.amount) AS amount,
-                           MAX(i.problem IS NOT NULL) AS has_problem, COUNT(c.sequence_no) AS seen, MAX(i.occurred_at IS NOT NULL) AS is_backdated,
+                           MAX(i.problem IS NOT NULL) AS has_problem, COUNT(c.sequence_no) + COUNT(rc.id) AS seen, MAX(i.occurred_at IS NOT NULL) AS is_backdated,
                            COALESCE(MAX(d.enforcement_mode = 'soft_warn'), FALSE) AS is_soft,
                            COALESCE(MAX(b.available_amount), 0) AS available, COALESCE(MAX(b.consumed_amount), 0) AS consumed,
                            MAX(i.problem IS NULL) AND IF(MAX(b.subject_id) IS NULL, MAX(d.enforcement_mode = 'soft_warn'), COALESCE(MAX(b.next_change_at) <= v_now, FALSE)) AS is_due
@@ -141,8 +140,11 @@ BEGIN
                         ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
                       LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY)
                         ON c.subject_id = i.subject_id AND c.definition_id = i.definition_id AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
+                      LEFT JOIN billing_resource_changes AS rc FORCE INDEX (uq_resource_changes_key)
+                        ON d.entitlement_type = 'capacity' AND rc.subject_id = i.subject_id AND rc.definition_id = i.definition_id
+                       AND rc.usage_event_key = CONVERT(i.usage_event_key USING ascii)
                      GROUP BY i.subject_id, i.definition_id
-                       FOR SHARE OF b, c) AS g
+                       FOR SHARE OF b, c, rc) AS g
              GROUP BY g.subject_id) AS s;
     IF v_due = 0 OR v_settled > 0 THEN
       LEAVE classify;
@@ -173,14 +175,14 @@ BEGIN
   END LOOP;
 
   IF NOT v_is_slow THEN
-    CALL entitlement_post_in_tx_v1(v_items, v_now);
+    CALL entitlement_post_in_tx_v1(v_items, 'consume', v_now);
   ELSE
     -- The simple subjects at once …
     SELECT JSON_ARRAYAGG(i.item) INTO v_chosen
       FROM JSON_TABLE(v_items, '$[*]' COLUMNS (item JSON PATH '$', subject_id BIGINT UNSIGNED PATH '$[2]')) AS i
      WHERE i.subject_id IS NOT NULL AND NOT i.subject_id MEMBER OF (v_slow);
     IF v_chosen IS NOT NULL THEN
-      CALL entitlement_post_in_tx_v1(v_chosen, v_now);
+      CALL entitlement_post_in_tx_v1(v_chosen, 'consume', v_now);
     END IF;
 
     -- … and the others one by one, in order of arrival.
@@ -193,14 +195,16 @@ BEGIN
        WHERE i.request_no = v_request_no AND (i.subject_id IS NULL OR i.subject_id MEMBER OF (v_slow));
 
       IF v_chosen IS NOT NULL THEN
-        SELECT COUNT(c.sequence_no), COALESCE(SUM(c.content_sha256 = UNHEX(i.content_sha256)), 0), MIN(i.problem)
+        SELECT COUNT(c.sequence_no) + COUNT(rc.id), COALESCE(SUM(COALESCE(c.content_sha256, rc.content_sha256) = UNHEX(i.content_sha256)), 0), MIN(i.problem)
           INTO v_items_seen, v_items_same, v_problem
           FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (
                  subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', usage_event_key VARCHAR(256) PATH '$[5]',
                  content_sha256 CHAR(64) PATH '$[9]', problem VARCHAR(128) PATH '$[10]')) AS i
           LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY)
             ON c.subject_id = i.subject_id AND c.definition_id = i.definition_id AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
-           FOR SHARE OF c;
+          LEFT JOIN billing_resource_changes AS rc FORCE INDEX (uq_resource_changes_key)
+            ON rc.subject_id = i.subject_id AND rc.definition_id = i.definition_id AND rc.usage_event_key = CONVERT(i.usage_event_key USING ascii)
+           FOR SHARE OF c, rc;
 
         -- A replay first: what has been answered stays answered, also when the definition is not active any more.
         IF v_items_seen > 0 AND v_items_same = JSON_LENGTH(v_chosen) THEN
@@ -218,7 +222,7 @@ BEGIN
                  IF(NOT COALESCE(i.occurred_at >= COALESCE(b.window_start_at, i.occurred_at) AND i.occurred_at < COALESCE(b.window_end_at, '9999-12-31')
                                  AND i.occurred_at <= v_now + INTERVAL 5 MINUTE, TRUE),
                     'OCCURRED_AT_OUTSIDE_WINDOW: occurredAt must lie in the current window, and at most 5 minutes ahead',
-                    CONCAT('BILLING_LIMIT_EXCEEDED: ', d.code, ' does not leave room for this use')),
+                    CONCAT(IF(d.entitlement_type = 'capacity', 'BILLING_CAPACITY_LOCKED: ', 'BILLING_LIMIT_EXCEEDED: '), d.code, ' does not leave room for this use')),
                  b.granted_amount, b.consumed_amount, b.left_amount, b.held_amount
             INTO v_refused_definition_id, v_problem, v_granted, v_consumed, v_left, v_held
             FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (
@@ -233,9 +237,9 @@ BEGIN
            ORDER BY i.item_no LIMIT 1
              FOR SHARE OF b;
           IF v_problem IS NULL THEN
-            CALL entitlement_post_in_tx_v1(v_chosen, v_now);
+            CALL entitlement_post_in_tx_v1(v_chosen, 'consume', v_now);
           ELSE
-            SET v_outcome = IF(v_problem LIKE 'BILLING_LIMIT_EXCEEDED%', 'refused', 'failed');
+            SET v_outcome = IF(v_problem LIKE 'BILLING_%', 'refused', 'failed');
           END IF;
         END IF;
 
@@ -271,19 +275,22 @@ BEGIN
          f.over_limit,
          IF(f.over_limit AND f.enforcement_mode = 'hard_lock_resource' OR f.entitlement_type = 'state' AND f.granted_amount = 0, f.lock_label, 'none') AS lock_state,
          f.next_change_at, f.window_start_at, f.window_end_at, f.last_recomputed_at,
-         IF(f.window_end_at < '9999-12-31', (GREATEST(TIMESTAMPDIFF(MICROSECOND, v_now, f.window_end_at), 0) + 999999) DIV 1000000, NULL) AS retry_after_seconds
+         -- Where time helps: at the window's end, or when the next use of a rolling window comes back.
+         (GREATEST(TIMESTAMPDIFF(MICROSECOND, v_now, IF(f.window_anchor = 'rolling', f.next_change_at, NULLIF(f.window_end_at, '9999-12-31 23:59:59.999'))), 0) + 999999)
+           DIV 1000000 AS retry_after_seconds,
+         GREATEST(f.amount - f.left_amount + f.held_amount, 0) AS over_by_amount
     FROM (SELECT i.request_no, i.item_no,
                  CASE WHEN x.outcome IN ('refused', 'failed') THEN x.outcome ELSE 'accepted' END AS outcome,
                  COALESCE(x.outcome = 'replayed', FALSE) AS replayed, x.problem, dx.code AS refused_code,
-                 i.subject_id, i.usage_event_key, i.amount, COALESCE(c.reason_code, i.reason_code) AS reason_code,
-                 c.sequence_no, c.occurred_at, c.posted_at,
+                 i.subject_id, i.usage_event_key, i.amount, COALESCE(c.reason_code, rc.reason_code, i.reason_code) AS reason_code,
+                 c.sequence_no, COALESCE(c.occurred_at, rc.occurred_at) AS occurred_at, COALESCE(c.posted_at, rc.posted_at) AS posted_at,
                  d.code, d.name, d.entitlement_type, d.enforcement_mode, d.unit, d.scale, d.window_interval, d.window_anchor, d.lock_label,
                  COALESCE(s.granted_amount, x.granted_amount, b.granted_amount, 0) AS granted_amount,
-                 COALESCE(c.consumed_after, x.consumed_amount, b.consumed_amount, 0) AS consumed_amount,
-                 COALESCE(c.left_after, x.left_amount, b.left_amount, 0) AS left_amount,
-                 COALESCE(c.held_after, x.held_amount, b.held_amount, 0) AS held_amount,
-                 COALESCE(c.left_after < 0 OR s.allotment_given_amount > s.allotment_amount, b.over_limit, FALSE) AS over_limit,
-                 IF(c.sequence_no IS NULL, b.next_change_at, c.next_change_at) AS next_change_at,
+                 COALESCE(c.consumed_after, rc.consumed_after, x.consumed_amount, b.consumed_amount, 0) AS consumed_amount,
+                 COALESCE(c.left_after, rc.left_after, x.left_amount, b.left_amount, 0) AS left_amount,
+                 COALESCE(c.held_after, rc.held_after, x.held_amount, b.held_amount, 0) AS held_amount,
+                 COALESCE(COALESCE(c.left_after, rc.left_after) < 0 OR s.allotment_given_amount > s.allotment_amount, b.over_limit, FALSE) AS over_limit,
+                 IF(COALESCE(c.segment_no, rc.segment_no) IS NULL, b.next_change_at, COALESCE(c.next_change_at, rc.next_change_at)) AS next_change_at,
                  COALESCE(s.window_start_at, b.window_start_at) AS window_start_at,
                  COALESCE(s.window_end_at, b.window_end_at) AS window_end_at,
                  COALESCE(s.settled_at, b.settled_at) AS last_recomputed_at
@@ -299,8 +306,11 @@ BEGIN
             LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY)
               ON COALESCE(x.outcome, 'replayed') = 'replayed' AND c.subject_id = i.subject_id AND c.definition_id = i.definition_id
              AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
+            LEFT JOIN billing_resource_changes AS rc
+              ON d.entitlement_type = 'capacity' AND COALESCE(x.outcome, 'replayed') = 'replayed' AND rc.subject_id = i.subject_id
+             AND rc.definition_id = i.definition_id AND rc.usage_event_key = CONVERT(i.usage_event_key USING ascii)
             LEFT JOIN billing_entitlement_settlements AS s
-              ON s.subject_id = c.subject_id AND s.definition_id = c.definition_id AND s.segment_no = c.segment_no
+              ON s.subject_id = i.subject_id AND s.definition_id = i.definition_id AND s.segment_no = COALESCE(c.segment_no, rc.segment_no)
             LEFT JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
               ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0) AS f
    ORDER BY f.request_no, f.item_no;

@@ -45,7 +45,7 @@ BEGIN
   DECLARE v_now, v_effective_at DATETIME(3);
   DECLARE v_subject_id BIGINT UNSIGNED;
   DECLARE v_definition_id INT UNSIGNED;
-  DECLARE v_type VARCHAR(16);
+  DECLARE v_type, v_anchor VARCHAR(16);
   DECLARE v_is_active BOOLEAN;
   DECLARE v_content, v_first_content BINARY(32);
   DECLARE v_priority SMALLINT DEFAULT COALESCE(p_priority, 100);
@@ -83,7 +83,7 @@ BEGIN
   IF v_subject_id IS NULL THEN
     SIGNAL SQLSTATE '45101' SET MYSQL_ERRNO = 52101, MESSAGE_TEXT = 'SUBJECT_NOT_FOUND: no billable entity has this id';
   END IF;
-  SELECT d.id, d.entitlement_type, d.is_active INTO v_definition_id, v_type, v_is_active
+  SELECT d.id, d.entitlement_type, d.window_anchor, d.is_active INTO v_definition_id, v_type, v_anchor, v_is_active
     FROM billing_entitlement_definitions AS d
    WHERE d.code = CONVERT(p_code USING ascii);
   IF v_definition_id IS NULL THEN
@@ -139,12 +139,13 @@ BEGIN
       (p_subject_id, v_definition_id, p_grant_kind, p_amount, v_priority, v_effective_at, p_expires_at, p_source, p_plan_assignment_id, p_purchase_id,
        p_dedupe_key, v_content, p_reason, p_created_by, v_now);
     SET p_grant_id = LAST_INSERT_ID();
-    -- Renewing kinds are allotments, but credits never renew; a cap and a state are counted whole, whatever the kind.
+    -- Renewing kinds are allotments, but credits never renew; a cap, a state and a rolling quota are counted whole, whatever the kind.
     INSERT INTO billing_entitlement_grant_balances
       (subject_id, definition_id, grant_state, grant_id, is_allotment, priority, effective_at, expires_at, ends_at, amount)
     VALUES
       (p_subject_id, v_definition_id, 'pending', p_grant_id,
-       v_type IN ('capacity', 'state') OR (v_type = 'metered_quota' AND p_grant_kind IN ('plan_base', 'plan_bonus', 'addon_timeboxed')),
+       v_type IN ('capacity', 'state') OR COALESCE(v_anchor = 'rolling', FALSE)
+         OR (v_type = 'metered_quota' AND p_grant_kind IN ('plan_base', 'plan_bonus', 'addon_timeboxed')),
        v_priority, v_effective_at, p_expires_at, p_expires_at, p_amount);
     CALL entitlement_settle_in_tx_v1(p_subject_id, v_definition_id, v_now, 'grant', v_boundaries);
 

@@ -61,7 +61,7 @@ BEGIN
                    CASE WHEN LEAST(COALESCE(g.expires_at, v_lifetime_end), COALESCE(r.revoked_at, v_lifetime_end)) <= s.settled_at THEN 'ended'
                         WHEN g.effective_at <= s.settled_at THEN 'active'
                         ELSE 'pending' END AS grant_state,
-                   d.entitlement_type IN ('capacity', 'state')
+                   d.entitlement_type IN ('capacity', 'state') OR COALESCE(d.window_anchor = 'rolling', FALSE)
                      OR (d.entitlement_type = 'metered_quota' AND g.grant_kind IN ('plan_base', 'plan_bonus', 'addon_timeboxed')) AS is_allotment,
                    (SELECT SUM(t.gave_amount) FROM billing_entitlement_settlement_grants AS t WHERE t.grant_id = g.id) AS given_amount,
                    (SELECT SUM(t.gave_amount) FROM billing_entitlement_settlement_grants AS t

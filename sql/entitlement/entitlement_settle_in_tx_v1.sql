@@ -28,71 +28,82 @@ CREATE PROCEDURE entitlement_settle_in_tx_v1(
   MODIFIES SQL DATA
   SQL SECURITY DEFINER
   COMMENT 'Brings a balance over the boundaries that have passed'
-BEGIN
+settling: BEGIN
   DECLARE v_lifetime_end DATETIME(3) DEFAULT '9999-12-31 23:59:59.999';
   DECLARE v_code VARCHAR(64);
   DECLARE v_type, v_aggregation, v_interval, v_anchor VARCHAR(32);
-  DECLARE v_anchor_at, v_at, v_settled_at, v_next_change_at, v_next_grant_at, v_window_start_at, v_window_end_at DATETIME(3);
+  DECLARE v_anchor_at, v_at, v_settled_at, v_next_change_at, v_next_grant_at, v_next_hold_at, v_next_return_at, v_window_start_at, v_window_end_at DATETIME(3);
   DECLARE v_cause VARCHAR(16);
   DECLARE v_segment_no, v_history_no INT UNSIGNED;
-  DECLARE v_last_sequence_no BIGINT UNSIGNED;
+  DECLARE v_last_sequence_no, v_returned_no, v_staying_no BIGINT UNSIGNED;
   DECLARE v_used, v_from_allotment, v_from_grants, v_paid, v_paid_by_grants BIGINT;
   DECLARE v_granted, v_consumed, v_left, v_allotment, v_allotment_given, v_overage BIGINT;
-  DECLARE v_once_granted, v_once_given, v_once_left, v_resource_count BIGINT;
-  DECLARE v_cause_done BOOLEAN DEFAULT FALSE;
+  DECLARE v_once_granted, v_once_given, v_once_left, v_resource_count, v_held BIGINT;
+  DECLARE v_counts_whole BOOLEAN;
+  DECLARE v_cause_done BOOLEAN;
   DECLARE v_steps INT UNSIGNED DEFAULT 0;
 
   SET p_boundaries = 0;
 
-  SELECT b.segment_no, b.settled_at, b.next_change_at, b.window_start_at, b.window_end_at, b.last_sequence_no,
+  SELECT b.segment_no, b.settled_at, b.next_change_at, b.window_start_at, b.window_end_at, b.last_sequence_no, b.returned_sequence_no, b.held_amount,
          b.segment_consumed_amount, b.granted_amount, b.consumed_amount, b.left_amount,
          b.allotment_amount, b.allotment_given_amount, b.overage_amount
-    INTO v_segment_no, v_settled_at, v_next_change_at, v_window_start_at, v_window_end_at, v_last_sequence_no,
+    INTO v_segment_no, v_settled_at, v_next_change_at, v_window_start_at, v_window_end_at, v_last_sequence_no, v_returned_no, v_held,
          v_used, v_granted, v_consumed, v_left, v_allotment, v_allotment_given, v_overage
     FROM billing_entitlement_balances AS b
    WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0
      FOR UPDATE;
 
-  IF p_cause IS NOT NULL OR v_next_change_at <= p_now THEN
-    SELECT d.code, d.entitlement_type, d.aggregation_mode, d.window_interval, d.window_anchor
-      INTO v_code, v_type, v_aggregation, v_interval, v_anchor
-      FROM billing_entitlement_definitions AS d
-     WHERE d.id = p_definition_id;
-    SELECT COALESCE(e.billing_anchor_at, e.created_at) INTO v_anchor_at
-      FROM billable_entities AS e
-     WHERE e.id = p_subject_id;
-
-    IF v_segment_no IS NULL THEN
-      CALL entitlement_window_at_v1(v_interval, v_anchor, v_anchor_at, p_now, v_window_start_at, v_window_end_at);
-      -- Two that open the same balance at once: the second waits here, and finds the first one's row.
-      INSERT INTO billing_entitlement_balances
-        (subject_id, definition_id, history_no, window_start_at, window_end_at, segment_no, settled_at, granted_amount,
-         allotment_amount, allotment_given_amount, overage_amount, segment_start_consumed_amount, segment_start_left_amount,
-         segment_consumed_amount, held_amount, last_sequence_no, next_change_at)
-      VALUES (p_subject_id, p_definition_id, 0, v_window_start_at, v_window_end_at, 0, p_now, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL)
-      ON DUPLICATE KEY UPDATE held_amount = held_amount;
-      SELECT b.segment_no, b.settled_at, b.next_change_at, b.window_start_at, b.window_end_at, b.last_sequence_no,
-             b.segment_consumed_amount, b.granted_amount, b.consumed_amount, b.left_amount,
-             b.allotment_amount, b.allotment_given_amount, b.overage_amount
-        INTO v_segment_no, v_settled_at, v_next_change_at, v_window_start_at, v_window_end_at, v_last_sequence_no,
-             v_used, v_granted, v_consumed, v_left, v_allotment, v_allotment_given, v_overage
-        FROM billing_entitlement_balances AS b
-       WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0
-         FOR UPDATE;
-    END IF;
-    IF p_cause = 'opened' AND v_segment_no > 0 THEN
-      SET v_cause_done = TRUE;
-    END IF;
-  ELSE
-    SET v_cause_done = TRUE;
+  IF p_cause IS NULL AND NOT COALESCE(v_next_change_at <= p_now, FALSE) THEN
+    LEAVE settling;
   END IF;
+  SELECT d.code, d.entitlement_type, d.aggregation_mode, d.window_interval, d.window_anchor
+    INTO v_code, v_type, v_aggregation, v_interval, v_anchor
+    FROM billing_entitlement_definitions AS d
+   WHERE d.id = p_definition_id;
+  SELECT COALESCE(e.billing_anchor_at, e.created_at) INTO v_anchor_at
+    FROM billable_entities AS e
+   WHERE e.id = p_subject_id;
+  SET v_counts_whole = v_type IN ('capacity', 'state') OR COALESCE(v_anchor = 'rolling', FALSE);
+
+  IF v_segment_no IS NULL THEN
+    CALL entitlement_window_at_v1(v_interval, v_anchor, v_anchor_at, p_now, v_window_start_at, v_window_end_at);
+    -- Two that open the same balance at once: the second waits here, and finds the first one's row.
+    INSERT INTO billing_entitlement_balances
+      (subject_id, definition_id, history_no, window_start_at, window_end_at, segment_no, settled_at, granted_amount,
+       allotment_amount, allotment_given_amount, overage_amount, segment_start_consumed_amount, segment_start_left_amount,
+       segment_consumed_amount, held_amount, last_sequence_no, next_change_at)
+    VALUES (p_subject_id, p_definition_id, 0, v_window_start_at, v_window_end_at, 0, p_now, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL)
+    ON DUPLICATE KEY UPDATE held_amount = held_amount;
+    SELECT b.segment_no, b.settled_at, b.next_change_at, b.window_start_at, b.window_end_at, b.last_sequence_no, b.returned_sequence_no, b.held_amount,
+           b.segment_consumed_amount, b.granted_amount, b.consumed_amount, b.left_amount,
+           b.allotment_amount, b.allotment_given_amount, b.overage_amount
+      INTO v_segment_no, v_settled_at, v_next_change_at, v_window_start_at, v_window_end_at, v_last_sequence_no, v_returned_no, v_held,
+           v_used, v_granted, v_consumed, v_left, v_allotment, v_allotment_given, v_overage
+      FROM billing_entitlement_balances AS b
+     WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0
+       FOR UPDATE;
+  END IF;
+  SET v_cause_done = p_cause IS NULL OR (p_cause = 'opened' AND v_segment_no > 0);
 
   boundaries: LOOP
-    IF v_next_change_at <= p_now THEN
-      SET v_at = v_next_change_at, v_cause = IF(v_next_change_at >= v_window_end_at, 'window_end', 'grant_boundary'), p_boundaries = p_boundaries + 1;
-    ELSEIF p_cause IS NOT NULL AND NOT v_cause_done THEN
-      -- A clock that was set back never makes a segment that ends before it began.
+    CALL entitlement_next_change_in_tx_v1(p_subject_id, p_definition_id, v_interval, v_anchor, v_settled_at,
+                                          IF(v_last_sequence_no > v_returned_no, v_returned_no + 1, NULL), v_next_grant_at, v_next_hold_at, v_next_return_at);
+    SET v_next_change_at = LEAST(v_window_end_at, v_next_grant_at, v_next_hold_at, v_next_return_at);
+
+    IF NOT v_cause_done THEN
+      -- The caller has settled what was due before he wrote his cause, so it comes first. A clock that was set back never makes
+      -- a segment that ends before it began.
       SET v_at = GREATEST(p_now, v_settled_at), v_cause = p_cause, v_cause_done = TRUE;
+    ELSEIF v_next_change_at <= p_now AND v_next_change_at < v_lifetime_end THEN
+      SET p_boundaries = p_boundaries + 1, v_at = v_next_change_at;
+      CASE v_next_change_at
+        WHEN v_window_end_at THEN SET v_cause = 'window_end';
+        WHEN v_next_grant_at THEN SET v_cause = 'grant_boundary';
+        WHEN v_next_hold_at  THEN SET v_cause = 'hold_expiry';
+        -- Uses come back all at once up to the next boundary of another kind: nothing happens between them.
+        ELSE SET v_cause = 'use_return', v_at = LEAST(p_now, v_next_grant_at, v_next_hold_at);
+      END CASE;
     ELSE
       LEAVE boundaries;
     END IF;
@@ -103,20 +114,18 @@ BEGIN
     END IF;
     SET v_segment_no = v_segment_no + 1;
 
-    -- (1) Who paid for the segment that ends here.
-    SET v_from_allotment = LEAST(v_used, GREATEST(v_allotment - v_allotment_given, 0)), v_from_grants = 0;
-    IF v_used > v_from_allotment THEN
+    -- (1) Who paid for the segment that ends here. What a rolling window or a count takes comes back by itself: nobody pays.
+    SET v_from_allotment = IF(v_counts_whole, 0, LEAST(v_used, GREATEST(v_allotment - v_allotment_given, 0))), v_from_grants = 0;
+    IF v_used > v_from_allotment AND NOT v_counts_whole THEN
       CALL entitlement_draw_grants_in_tx_v1(p_subject_id, p_definition_id, v_segment_no, v_used - v_from_allotment, v_from_grants);
     END IF;
     SET v_allotment_given = v_allotment_given + v_from_allotment;
-    SET v_overage = v_overage + v_used - v_from_allotment - v_from_grants;
+    IF NOT v_counts_whole THEN
+      SET v_overage = v_overage + v_used - v_from_allotment - v_from_grants;
+    END IF;
 
     -- (2) A window that ended stays as it was. Windows in which nothing was due are passed over in one step.
     IF v_cause = 'window_end' THEN
-      SELECT MIN(LEAST(COALESCE(g.ends_at, v_lifetime_end), IF(g.grant_state = 'pending', g.effective_at, v_lifetime_end))) INTO v_next_grant_at
-        FROM billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
-       WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state IN ('pending', 'active')
-         FOR UPDATE;
       SELECT MAX(b.history_no) + 1 INTO v_history_no
         FROM billing_entitlement_balances AS b
        WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id
@@ -128,7 +137,7 @@ BEGIN
       VALUES
         (p_subject_id, p_definition_id, v_history_no, v_window_start_at, v_window_end_at, v_segment_no - 1, v_settled_at, v_granted,
          v_allotment, v_allotment_given, v_overage, v_consumed, v_left, 0, 0, v_last_sequence_no, NULL);
-      CALL entitlement_window_at_v1(v_interval, v_anchor, v_anchor_at, LEAST(p_now, COALESCE(v_next_grant_at, p_now)), v_window_start_at, v_window_end_at);
+      CALL entitlement_window_at_v1(v_interval, v_anchor, v_anchor_at, LEAST(p_now, v_next_grant_at, v_next_hold_at), v_window_start_at, v_window_end_at);
       SET v_at = GREATEST(v_at, v_window_start_at), v_allotment_given = 0, v_overage = 0;
       UPDATE billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
          SET g.given_before_window_amount = g.given_amount
@@ -143,15 +152,24 @@ BEGIN
        SET g.grant_state = 'active'
      WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state = 'pending' AND g.effective_at <= v_at;
     SELECT CASE v_aggregation
-             WHEN 'sum' THEN COALESCE(SUM(IF(g.grant_state = 'active' AND g.is_allotment, g.amount, 0)), 0)
-             WHEN 'max' THEN COALESCE(MAX(IF(g.grant_state = 'active' AND g.is_allotment, g.amount, 0)), 0)
-             ELSE COALESCE(MAX(g.grant_state = 'active'), 0)
-           END,
-           MIN(LEAST(COALESCE(g.ends_at, v_lifetime_end), IF(g.grant_state = 'pending', g.effective_at, v_lifetime_end)))
-      INTO v_allotment, v_next_grant_at
+             WHEN 'sum' THEN COALESCE(SUM(IF(g.is_allotment, g.amount, 0)), 0)
+             WHEN 'max' THEN COALESCE(MAX(IF(g.is_allotment, g.amount, 0)), 0)
+             ELSE COUNT(*) > 0
+           END
+      INTO v_allotment
       FROM billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
-     WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state IN ('pending', 'active')
+     WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state = 'active'
        FOR UPDATE;
+    -- Holds that expire, whoever made the boundary.
+    IF v_held > 0 THEN
+      UPDATE billing_entitlement_holds AS h FORCE INDEX (ix_holds_pending)
+         SET h.status = 'expired'
+       WHERE h.subject_id = p_subject_id AND h.definition_id = p_definition_id AND h.status = 'pending' AND h.expires_at <= v_at;
+      SELECT COALESCE(SUM(h.amount), 0) INTO v_held
+        FROM billing_entitlement_holds AS h FORCE INDEX (ix_holds_pending)
+       WHERE h.subject_id = p_subject_id AND h.definition_id = p_definition_id AND h.status = 'pending'
+         FOR UPDATE;
+    END IF;
 
     -- (4) Open overage is paid by what is there now.
     SET v_paid = LEAST(v_overage, GREATEST(v_allotment - v_allotment_given, 0)), v_paid_by_grants = 0;
@@ -177,21 +195,37 @@ BEGIN
         FROM billing_resource_snapshots AS s
        WHERE s.subject_id = p_subject_id AND s.definition_id = p_definition_id
          FOR UPDATE;
-      SET v_consumed = COALESCE(v_resource_count, 0), v_left = v_granted - COALESCE(v_resource_count, 0);
+      SET v_consumed = COALESCE(v_resource_count, 0), v_left = v_granted - v_consumed;
+    ELSEIF v_anchor = 'rolling' THEN
+      -- Looks no further than the first use that stays, so that it costs what comes back, not what was ever used.
+      SET v_staying_no = NULL;
+      SELECT c.sequence_no INTO v_staying_no
+        FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
+       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no
+         AND CASE v_interval WHEN 'day' THEN c.posted_at + INTERVAL 1 DAY WHEN 'week' THEN c.posted_at + INTERVAL 7 DAY
+                             WHEN 'month' THEN c.posted_at + INTERVAL 1 MONTH ELSE c.posted_at + INTERVAL 1 YEAR END > v_at
+       ORDER BY c.sequence_no
+       LIMIT 1
+         FOR SHARE;
+      SELECT v_consumed - COALESCE(SUM(c.amount), 0) INTO v_consumed
+        FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
+       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no
+         AND c.sequence_no < COALESCE(v_staying_no, v_last_sequence_no + 1)
+         FOR SHARE;
+      SET v_returned_no = COALESCE(v_staying_no - 1, v_last_sequence_no), v_left = v_granted - v_consumed;
     ELSE
       SET v_consumed = v_allotment_given + v_once_given + v_overage;
       SET v_left = GREATEST(v_allotment - v_allotment_given, 0) + v_once_left - v_overage;
     END IF;
-    SET v_next_change_at = NULLIF(LEAST(COALESCE(v_next_grant_at, v_lifetime_end), v_window_end_at), v_lifetime_end);
 
     INSERT INTO billing_entitlement_settlements
       (subject_id, definition_id, segment_no, settled_at, cause, closed_amount, closed_allotment_gave, closed_grants_gave, overage_paid,
        window_start_at, window_end_at, granted_amount, consumed_amount, left_amount, allotment_amount, allotment_given_amount, overage_amount,
-       last_sequence_no, recorded_at)
+       returned_sequence_no, last_sequence_no, recorded_at)
     VALUES
       (p_subject_id, p_definition_id, v_segment_no, v_at, v_cause, v_used, v_from_allotment, v_from_grants, v_paid,
        v_window_start_at, v_window_end_at, v_granted, v_consumed, v_left, v_allotment, v_allotment_given, v_overage,
-       v_last_sequence_no, p_now);
+       v_returned_no, v_last_sequence_no, p_now);
     SET v_settled_at = v_at, v_used = 0;
   END LOOP;
 
@@ -201,7 +235,8 @@ BEGIN
            b.segment_no = v_segment_no, b.settled_at = v_settled_at, b.granted_amount = v_granted,
            b.allotment_amount = v_allotment, b.allotment_given_amount = v_allotment_given, b.overage_amount = v_overage,
            b.segment_start_consumed_amount = v_consumed, b.segment_start_left_amount = v_left, b.segment_consumed_amount = 0,
-           b.next_change_at = v_next_change_at, b.failure_count = 0, b.last_failure = NULL, b.retry_at = NULL
+           b.held_amount = v_held, b.returned_sequence_no = v_returned_no,
+           b.next_change_at = NULLIF(v_next_change_at, v_lifetime_end), b.failure_count = 0, b.last_failure = NULL, b.retry_at = NULL
      WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0;
   END IF;
   IF p_boundaries > 0 THEN

@@ -1,0 +1,33 @@
+-- entitlement_commit_hold_v1: makes a use of a hold, or of part of it, in one commit. The rest returns.
+--
+-- Called by    POST /api/billing/holds/{id}/commit; people.
+-- Transaction  owns it. Inside an open one it refuses (error 1568) and leaves that one alone: there, call entitlement_resolve_hold_in_tx_v1.
+-- Locks        as entitlement_resolve_hold_in_tx_v1.
+-- Idempotency  as entitlement_resolve_hold_in_tx_v1.
+-- Parameters   p_hold_id  the hold
+--              p_amount   1 to what is held; null: all of it
+-- Results      one row, as entitlement_show_hold_in_tx_v1.
+-- Errors       as entitlement_resolve_hold_in_tx_v1.
+-- Cost         as entitlement_resolve_hold_in_tx_v1.
+CREATE PROCEDURE entitlement_commit_hold_v1(
+  IN p_hold_id BIGINT UNSIGNED,
+  IN p_amount  BIGINT
+)
+  MODIFIES SQL DATA
+  SQL SECURITY DEFINER
+  COMMENT 'Makes a use of a hold in one commit'
+BEGIN
+  DECLARE v_subject_id BIGINT UNSIGNED;
+  DECLARE v_definition_id INT UNSIGNED;
+  DECLARE v_replayed BOOLEAN;
+
+  SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+  BEGIN
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
+    START TRANSACTION;
+    CALL entitlement_resolve_hold_in_tx_v1(p_hold_id, 'committed', p_amount, v_replayed);
+    COMMIT;
+  END;
+  SELECT h.subject_id, h.definition_id INTO v_subject_id, v_definition_id FROM billing_entitlement_holds AS h WHERE h.id = p_hold_id;
+  CALL entitlement_show_hold_in_tx_v1(p_hold_id, v_subject_id, v_definition_id, 'resolved', v_replayed, NULL, COALESCE(p_amount, 0), UTC_TIMESTAMP(3));
+END
