@@ -5,5 +5,6 @@ mod call;
 mod deploy;
 mod embedded;
 mod entitlement;
+mod law;
 mod redeploy;
 mod support;
