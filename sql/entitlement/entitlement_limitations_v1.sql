@@ -9,7 +9,7 @@
 --              p_code        one definition; null: every active one
 --              p_held_only   only definitions that were ever granted to the subject or used by it
 -- Results      as entitlement_show_limitations_in_tx_v1.
--- Errors       SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND.
+-- Errors       SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND; if something is due, SETTLEMENT_STUCK.
 -- Cost         the subject, its current balances and the definitions, by primary key.
 CREATE PROCEDURE entitlement_limitations_v1(
   IN p_subject_id BIGINT UNSIGNED,
