@@ -4,7 +4,7 @@
 use super::Findings;
 use super::procedure::{Procedure, procedures};
 use super::sample::law_finds;
-use super::tokens::{Kind, Token, begins};
+use super::tokens::{Kind, Token, begins, find};
 
 /// The tables that many subjects write at once, and for each the columns that find one balance, grant or change by its primary key.
 const HOT: &[(&str, &[&str])] = &[
@@ -65,16 +65,30 @@ fn law(procedure: &Procedure, findings: &mut Findings) {
             }
         }
     }
-    // DELETE knows no FORCE INDEX: it must find its rows by key.
+    // DELETE knows no FORCE INDEX. In the order of an index and some at a time it walks that index; else it needs the key.
     for statement in procedure.statements(&["DELETE"]) {
+        let walks = find(statement, "ORDER BY").is_some() && find(statement, "LIMIT").is_some();
         if let Some((table, key)) = hot(&statement[2])
+            && !walks
             && !key.iter().all(|column| names(statement, column))
         {
             findings.add(
                 &procedure.file,
                 statement[2].line,
-                format!("{table} is locked, but by which index? Delete by {key:?}"),
+                format!("{table} is locked, but by which index? Delete by {key:?}, or ORDER BY an index with a LIMIT"),
             );
+        }
+    }
+    for statement in procedure.statements(&["INSERT"]) {
+        let table = statement.get(2).and_then(hot).map(|(table, _)| table);
+        let updates = find(statement, "ON DUPLICATE KEY UPDATE").is_some();
+        // A balance row is made so that there is something to lock: who loses that race must wait, and then find it.
+        if let Some(table) = table
+            && updates
+            && table != "billing_entitlement_balances"
+        {
+            let text = "ON DUPLICATE KEY UPDATE locks the gap beside the key, and two that do it deadlock; look first";
+            findings.add(&procedure.file, statement[2].line, text);
         }
     }
 }
@@ -168,6 +182,11 @@ fn a_lock_by_no_index_is_found() {
                 "    COMMIT;",
                 "    DELETE FROM billing_limit_changes WHERE changed_at < v_id;",
                 "Delete by",
+            ),
+            (
+                "    COMMIT;",
+                "    INSERT INTO billing_limit_changes (id) VALUES (1) ON DUPLICATE KEY UPDATE id = id;",
+                "locks the gap",
             ),
         ],
     );
