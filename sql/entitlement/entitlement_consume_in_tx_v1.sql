@@ -13,7 +13,7 @@
 -- Results      a row per item, by request_no and item_no (both from 1): outcome (accepted, refused, failed), replayed, problem (null, or
 --              "CODE: text" as an error would say it), refused_code (the code that refused the request), warning; the item; the
 --              consumption; and the limitation as this use left it (as it is, where the request was not accepted).
--- Errors       VALIDATION_FAILED, for p_requests as a whole. What is wrong with one request is its outcome, not an error.
+-- Errors       VALIDATION_FAILED, for p_requests as a whole; SETTLEMENT_STUCK. What is wrong with one request is its outcome, not an error.
 -- Cost         per call: five statements and one outbox row. Per item: one ledger row; per balance: one update. Nothing grows with
 --              the use that went before, or with the number of grants.
 --

@@ -55,10 +55,7 @@ async fn an_entity_is_made_once_and_kept_up_to_date() {
     let other = gateway
         .as_service(Method::PUT, ENTITY)
         .json(&json!({"providerCustomerId": "cus_1"}));
-    assert_eq!(
-        refusal(other).await,
-        (409, "PROVIDER_CUSTOMER_TAKEN".into(), vec![])
-    );
+    assert_eq!(refusal(other).await, (409, "PROVIDER_CUSTOMER_TAKEN".into(), vec![]));
     for (path, body, field) in [
         ("/api/billing/entities/Team/a", json!({}), "entityType"),
         (
@@ -74,27 +71,11 @@ async fn an_entity_is_made_once_and_kept_up_to_date() {
             "entityRef",
         ),
         (ENTITY, json!({"workspaceSlug": "No Slug"}), "workspaceSlug"),
-        (
-            ENTITY,
-            json!({"workspaceSlug": "s".repeat(65)}),
-            "workspaceSlug",
-        ),
-        (
-            ENTITY,
-            json!({"workspaceName": "n".repeat(161)}),
-            "workspaceName",
-        ),
-        (
-            ENTITY,
-            json!({"ownerUserId": "o".repeat(129)}),
-            "ownerUserId",
-        ),
+        (ENTITY, json!({"workspaceSlug": "s".repeat(65)}), "workspaceSlug"),
+        (ENTITY, json!({"workspaceName": "n".repeat(161)}), "workspaceName"),
+        (ENTITY, json!({"ownerUserId": "o".repeat(129)}), "ownerUserId"),
         (ENTITY, json!({"ownerUserId": 7}), "ownerUserId"),
-        (
-            ENTITY,
-            json!({"providerCustomerId": "ü"}),
-            "providerCustomerId",
-        ),
+        (ENTITY, json!({"providerCustomerId": "ü"}), "providerCustomerId"),
         (
             ENTITY,
             json!({"providerCustomerId": "c".repeat(256)}),
@@ -116,13 +97,11 @@ async fn an_entity_is_made_once_and_kept_up_to_date() {
 async fn limitations_are_those_of_every_definition_or_of_those_held() {
     let gateway = TestGateway::start().await;
     let entity = gateway.acme().await;
-    let (status, none) =
-        answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
+    let (status, none) = answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
     assert_eq!((status, &none["limitations"]), (200, &json!([])));
 
     gateway.grant(entity, "ai.credits", 100).await;
-    let (status, body) =
-        answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
+    let (status, body) = answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
     assert_eq!(status, 200);
     assert_eq!(
         without_instants(body),
@@ -165,14 +144,8 @@ async fn limitations_are_those_of_every_definition_or_of_those_held() {
 async fn the_subject_is_found_in_this_order() {
     let gateway = TestGateway::start().await;
     for (reference, slug) in [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")] {
-        let put = gateway.as_service(
-            Method::PUT,
-            &format!("/api/billing/entities/workspace/{reference}"),
-        );
-        assert_eq!(
-            answer(put.json(&json!({"workspaceSlug": slug}))).await.0,
-            201
-        );
+        let put = gateway.as_service(Method::PUT, &format!("/api/billing/entities/workspace/{reference}"));
+        assert_eq!(answer(put.json(&json!({"workspaceSlug": slug}))).await.0, 201);
     }
     let ask = |id: Option<&str>, query: &str, slug: Option<&str>| {
         let mut request = gateway
@@ -187,21 +160,10 @@ async fn the_subject_is_found_in_this_order() {
     };
     for (request, id) in [
         (
-            ask(
-                Some("1"),
-                "?billableEntityId=2&workspaceSlug=four",
-                Some("three"),
-            ),
+            ask(Some("1"), "?billableEntityId=2&workspaceSlug=four", Some("three")),
             1,
         ),
-        (
-            ask(
-                None,
-                "?billableEntityId=2&workspaceSlug=four",
-                Some("three"),
-            ),
-            2,
-        ),
+        (ask(None, "?billableEntityId=2&workspaceSlug=four", Some("three")), 2),
         (ask(None, "?workspaceSlug=four", Some("three")), 3),
         (ask(None, "?workspaceSlug=four", None), 4),
     ] {
@@ -209,10 +171,7 @@ async fn the_subject_is_found_in_this_order() {
         assert_eq!((status, &body["billableEntity"]["id"]), (200, &json!(id)));
     }
     for (request, refused) in [
-        (
-            ask(None, "", None),
-            (400, "SUBJECT_REQUIRED", vec!["billableEntityId"]),
-        ),
+        (ask(None, "", None), (400, "SUBJECT_REQUIRED", vec!["billableEntityId"])),
         (
             ask(Some("one"), "", None),
             (400, "VALIDATION_FAILED", vec!["billableEntityId"]),
@@ -233,10 +192,7 @@ async fn the_subject_is_found_in_this_order() {
             ask(Some("18446744073709551615"), "", None),
             (404, "SUBJECT_NOT_FOUND", vec![]),
         ),
-        (
-            ask(None, "", Some("nobody")),
-            (404, "SUBJECT_NOT_FOUND", vec![]),
-        ),
+        (ask(None, "", Some("nobody")), (404, "SUBJECT_NOT_FOUND", vec![])),
         (
             ask(None, "?workspaceSlug=n%C3%B6", None),
             (404, "SUBJECT_NOT_FOUND", vec![]),
@@ -267,10 +223,7 @@ async fn a_use_is_booked_once_and_its_replay_gives_the_first_answer() {
             "limitations": [credits(100, 60)],
         })
     );
-    assert_eq!(
-        first["consumptions"][0]["occurredAt"],
-        "2026-01-01T00:00:00.500Z"
-    );
+    assert_eq!(first["consumptions"][0]["occurredAt"], "2026-01-01T00:00:00.500Z");
 
     // Also when nothing is left by now.
     assert_eq!(answer(gateway.consume(&use_of(40, "order-2"))).await.0, 200);
@@ -280,10 +233,7 @@ async fn a_use_is_booked_once_and_its_replay_gives_the_first_answer() {
     assert_eq!(again, first);
 
     let conflict = gateway.consume(&use_of(59, "order-1"));
-    assert_eq!(
-        refusal(conflict).await,
-        (409, "IDEMPOTENCY_CONFLICT".into(), vec![])
-    );
+    assert_eq!(refusal(conflict).await, (409, "IDEMPOTENCY_CONFLICT".into(), vec![]));
 }
 
 #[tokio::test]
@@ -300,15 +250,9 @@ async fn the_key_is_the_bodys_else_a_headers() {
         request
     };
     for (request, key) in [
+        (request(&use_of(1, "body"), &[("Idempotency-Key", "header")]), "body"),
         (
-            request(&use_of(1, "body"), &[("Idempotency-Key", "header")]),
-            "body",
-        ),
-        (
-            request(
-                &keyless,
-                &[("Idempotency-Key", "header"), ("X-Command-Id", "command")],
-            ),
+            request(&keyless, &[("Idempotency-Key", "header"), ("X-Command-Id", "command")]),
             "header",
         ),
         (request(&keyless, &[("X-Command-Id", "command")]), "command"),
@@ -324,20 +268,12 @@ async fn the_key_is_the_bodys_else_a_headers() {
     let refused = refusal(gateway.consume(&keyless)).await;
     assert_eq!(
         refused,
-        (
-            400,
-            "IDEMPOTENCY_KEY_REQUIRED".into(),
-            vec!["usageEventKey".into()]
-        )
+        (400, "IDEMPOTENCY_KEY_REQUIRED".into(), vec!["usageEventKey".into()])
     );
     let refused = refusal(request(&keyless, &[("Idempotency-Key", &"k".repeat(129))])).await;
     assert_eq!(
         refused,
-        (
-            400,
-            "VALIDATION_FAILED".into(),
-            vec!["idempotencyKey".into()]
-        )
+        (400, "VALIDATION_FAILED".into(), vec!["idempotencyKey".into()])
     );
 }
 
@@ -346,9 +282,7 @@ async fn several_items_are_booked_together_or_not_at_all() {
     let gateway = TestGateway::start().await;
     let entity = gateway.acme().await;
     gateway.grant(entity, "ai.credits", 100).await;
-    gateway
-        .grant(entity, "annuity.calculations.monthly", 1)
-        .await;
+    gateway.grant(entity, "annuity.calculations.monthly", 1).await;
     let both = |amount: u64, key: &str| json!({"usageEventKey": key, "items": [{"limitationCode": "ai.credits", "amount": amount}, {"capability": "annuity.calculate"}]});
     let (status, body) = answer(gateway.consume(&both(5, "one"))).await;
     assert_eq!(status, 200, "{body}");
@@ -373,11 +307,7 @@ async fn several_items_are_booked_together_or_not_at_all() {
 
     let response = gateway.consume(&both(5, "two")).send().await.unwrap();
     assert_eq!(response.status(), 429);
-    let retry_after: u64 = response.headers()["retry-after"]
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let retry_after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["details"]["retryAfterSeconds"], retry_after);
     let details = json!({
@@ -387,12 +317,8 @@ async fn several_items_are_booked_together_or_not_at_all() {
     });
     assert_eq!(without_instants(body["details"].clone()), details);
 
-    let (_, body) =
-        answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
-    assert_eq!(
-        without_instants(body["limitations"][0].clone()),
-        credits(100, 5)
-    );
+    let (_, body) = answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
+    assert_eq!(without_instants(body["limitations"][0].clone()), credits(100, 5));
 }
 
 #[tokio::test]
@@ -405,14 +331,8 @@ async fn a_refusal_says_all_there_is_to_say() {
     for _ in 0..2 {
         let response = gateway.consume(&use_of(41, "two")).send().await.unwrap();
         assert_eq!(response.status(), 429);
-        assert_eq!(
-            response.headers()["content-type"],
-            "application/problem+json"
-        );
-        assert!(
-            !response.headers().contains_key("retry-after"),
-            "time does not help"
-        );
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert!(!response.headers().contains_key("retry-after"), "time does not help");
         bodies.push(response.text().await.unwrap());
     }
     assert_eq!(bodies[0], bodies[1]);
@@ -433,8 +353,7 @@ async fn a_refusal_says_all_there_is_to_say() {
     assert_eq!(answer(gateway.consume(&use_of(41, "two"))).await.0, 200);
     // A subject that was never granted a code has 0 of it.
     let (status, body) =
-        answer(gateway.consume(&json!({"capability": "annuity.calculate", "usageEventKey": "k"})))
-            .await;
+        answer(gateway.consume(&json!({"capability": "annuity.calculate", "usageEventKey": "k"}))).await;
     assert_eq!((status, &body["details"]["limit"]), (429, &json!(0)));
 }
 
@@ -452,36 +371,16 @@ async fn what_is_wrong_with_a_use_is_named() {
     let item = json!({"limitationCode": "ai.credits"});
     for (body, status, code, field) in [
         (with("amount", json!(0)), 400, "VALIDATION_FAILED", "amount"),
-        (
-            with("amount", json!(-1)),
-            400,
-            "VALIDATION_FAILED",
-            "amount",
-        ),
-        (
-            with("amount", json!(1.5)),
-            400,
-            "VALIDATION_FAILED",
-            "amount",
-        ),
-        (
-            with("amount", json!("1")),
-            400,
-            "VALIDATION_FAILED",
-            "amount",
-        ),
+        (with("amount", json!(-1)), 400, "VALIDATION_FAILED", "amount"),
+        (with("amount", json!(1.5)), 400, "VALIDATION_FAILED", "amount"),
+        (with("amount", json!("1")), 400, "VALIDATION_FAILED", "amount"),
         (
             with("amount", json!(9_007_199_254_740_992_u64)),
             400,
             "VALIDATION_FAILED",
             "amount",
         ),
-        (
-            with("amount", json!(u64::MAX)),
-            400,
-            "VALIDATION_FAILED",
-            "amount",
-        ),
+        (with("amount", json!(u64::MAX)), 400, "VALIDATION_FAILED", "amount"),
         (
             with("usageEventKey", json!("")),
             400,
@@ -548,12 +447,7 @@ async fn what_is_wrong_with_a_use_is_named() {
             "VALIDATION_FAILED",
             "occurredAt",
         ),
-        (
-            with("metadata", json!([1])),
-            400,
-            "VALIDATION_FAILED",
-            "metadata",
-        ),
+        (with("metadata", json!([1])), 400, "VALIDATION_FAILED", "metadata"),
         (
             with("metadata", json!({"a": "b".repeat(3000)})),
             400,
@@ -567,25 +461,10 @@ async fn what_is_wrong_with_a_use_is_named() {
             "metadata",
         ),
         (with("colour", json!(1)), 400, "VALIDATION_FAILED", "colour"),
-        (
-            with("items", json!([item])),
-            400,
-            "VALIDATION_FAILED",
-            "items",
-        ),
+        (with("items", json!([item])), 400, "VALIDATION_FAILED", "items"),
         (items(json!([])), 400, "VALIDATION_FAILED", "items"),
-        (
-            items(json!(vec![&item; 101])),
-            400,
-            "VALIDATION_FAILED",
-            "items",
-        ),
-        (
-            items(json!([["ai.credits"]])),
-            400,
-            "VALIDATION_FAILED",
-            "items[0]",
-        ),
+        (items(json!(vec![&item; 101])), 400, "VALIDATION_FAILED", "items"),
+        (items(json!([["ai.credits"]])), 400, "VALIDATION_FAILED", "items[0]"),
         (
             items(json!([item, {"limitationCode": "ai.credits"}])),
             400,
@@ -622,12 +501,7 @@ async fn what_is_wrong_with_a_use_is_named() {
             "DEFINITION_NOT_FOUND",
             "",
         ),
-        (
-            with("limitationCode", json!("wörks")),
-            404,
-            "DEFINITION_NOT_FOUND",
-            "",
-        ),
+        (with("limitationCode", json!("wörks")), 404, "DEFINITION_NOT_FOUND", ""),
         (
             with("limitationCode", json!("workspace.access")),
             422,
@@ -657,10 +531,7 @@ async fn what_is_wrong_with_a_use_is_named() {
     )
     .await
     .unwrap();
-    assert_eq!(
-        refusal(gateway.consume(&use_of(1, "k"))).await.1,
-        "DEFINITION_INACTIVE"
-    );
+    assert_eq!(refusal(gateway.consume(&use_of(1, "k"))).await.1, "DEFINITION_INACTIVE");
     let nobody = gateway
         .request(Method::POST, CONSUME)
         .bearer_auth(&gateway.service)
@@ -681,11 +552,7 @@ async fn clients_that_race_take_what_there_is_and_no_more() {
         tokio::spawn(async move {
             let mut statuses = Vec::new();
             for number in (client..200).step_by(32) {
-                statuses.push(
-                    answer(gateway.consume(&use_of(1, &format!("use-{number}"))))
-                        .await
-                        .0,
-                );
+                statuses.push(answer(gateway.consume(&use_of(1, &format!("use-{number}")))).await.0);
             }
             statuses
         })
@@ -696,12 +563,8 @@ async fn clients_that_race_take_what_there_is_and_no_more() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [[200; 100], [429; 100]].concat());
-    let (_, body) =
-        answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
-    assert_eq!(
-        without_instants(body["limitations"][0].clone()),
-        credits(100, 100)
-    );
+    let (_, body) = answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
+    assert_eq!(without_instants(body["limitations"][0].clone()), credits(100, 100));
 }
 
 #[tokio::test]
@@ -719,9 +582,6 @@ async fn a_refresh_puts_a_wrong_number_right() {
     .unwrap();
     let (status, body) = answer(gateway.as_admin(Method::POST, REFRESH)).await;
     assert_eq!((status, &body["billableEntity"]["id"]), (200, &json!(1)));
-    assert_eq!(
-        without_instants(body["limitations"][0].clone()),
-        credits(100, 10)
-    );
+    assert_eq!(without_instants(body["limitations"][0].clone()), credits(100, 10));
     assert_eq!(body["limitations"].as_array().unwrap().len(), 4);
 }
