@@ -1,4 +1,5 @@
--- An amount set aside for a while. The row's status is a projection; how it was resolved is in the table after this.
+-- An amount set aside for a while. The row's status is a projection; how it was resolved is in the table after this. It keeps the
+-- balance as this hold left it, so that a replay gives the first answer.
 CREATE TABLE IF NOT EXISTS billing_entitlement_holds (
   id              BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   subject_type    ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
@@ -9,6 +10,13 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_holds (
   status          ENUM('pending','committed','released','expired') NOT NULL DEFAULT 'pending',
   expires_at      DATETIME(3) NOT NULL COMMENT 'UTC; counts for nothing from here on',
   content_sha256  BINARY(32) NOT NULL COMMENT 'of what was asked for',
+  reason_code     VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
+  metadata        JSON NULL COMMENT 'the caller''s own; the engine never reads it',
+  segment_no      INT UNSIGNED NOT NULL COMMENT 'the segment it was made in',
+  consumed_after  BIGINT NOT NULL COMMENT 'consumed_amount with this hold',
+  left_after      BIGINT NOT NULL COMMENT 'left_amount with this hold',
+  held_after      BIGINT NOT NULL COMMENT 'held_amount with this hold',
+  next_change_at  DATETIME(3) NULL COMMENT 'UTC; the next boundary, as known then',
   created_at      DATETIME(3) NOT NULL COMMENT 'UTC',
   CONSTRAINT pk_holds PRIMARY KEY (id),
   -- The same hold again is found here.

@@ -1,9 +1,14 @@
 -- Ledger, append-only: how a hold ended. Once.
 CREATE TABLE IF NOT EXISTS billing_entitlement_hold_resolutions (
-  hold_id     BIGINT UNSIGNED NOT NULL,
-  resolution  ENUM('committed','released') NOT NULL COMMENT 'an expiry needs no row: the clock tells',
-  amount      BIGINT NOT NULL COMMENT 'what was used; 0 when released',
-  resolved_at DATETIME(3) NOT NULL COMMENT 'UTC',
+  hold_id        BIGINT UNSIGNED NOT NULL,
+  resolution     ENUM('committed','released') NOT NULL COMMENT 'an expiry needs no row: the clock tells',
+  amount         BIGINT NOT NULL COMMENT 'what was used; 0 when released',
+  resolved_at    DATETIME(3) NOT NULL COMMENT 'UTC',
+  segment_no     INT UNSIGNED NOT NULL COMMENT 'the segment it was resolved in',
+  consumed_after BIGINT NOT NULL COMMENT 'consumed_amount with this resolution',
+  left_after     BIGINT NOT NULL COMMENT 'left_amount with this resolution',
+  held_after     BIGINT NOT NULL COMMENT 'held_amount with this resolution',
+  next_change_at DATETIME(3) NULL COMMENT 'UTC; the next boundary, as known then',
   -- Catches a hold that is resolved twice.
   CONSTRAINT pk_hold_resolutions PRIMARY KEY (hold_id),
   CONSTRAINT fk_hold_resolutions_hold FOREIGN KEY (hold_id) REFERENCES billing_entitlement_holds (id),
