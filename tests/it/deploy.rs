@@ -259,7 +259,12 @@ async fn tables(test: &TestDatabase) -> Vec<String> {
             .await
             .unwrap()
             .unwrap();
-        tables.push(table);
+        // The next number is of the rows, not of the table: a seed that finds its rows skips numbers.
+        let (before, options) = table.split_once(" AUTO_INCREMENT=").unwrap_or((&table, ""));
+        tables.push(format!(
+            "{before}{}",
+            options.trim_start_matches(|c: char| c.is_ascii_digit())
+        ));
     }
     tables
 }
