@@ -36,16 +36,8 @@ pub enum Transport {
 const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
     match transport {
         Transport::MalformedJson => ("MALFORMED_JSON", 400, "The body is not JSON"),
-        Transport::SubjectRequired => (
-            "SUBJECT_REQUIRED",
-            400,
-            "The request does not say whom it is about",
-        ),
-        Transport::Unauthenticated => (
-            "UNAUTHENTICATED",
-            401,
-            "The request does not prove who makes it",
-        ),
+        Transport::SubjectRequired => ("SUBJECT_REQUIRED", 400, "The request does not say whom it is about"),
+        Transport::Unauthenticated => ("UNAUTHENTICATED", 401, "The request does not prove who makes it"),
         Transport::Forbidden => ("FORBIDDEN", 403, "This caller may not do this"),
         Transport::NotFound => ("NOT_FOUND", 404, "There is nothing at this path"),
         Transport::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405, "This path has no such method"),
@@ -53,14 +45,8 @@ const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
         Transport::PayloadTooLarge => ("PAYLOAD_TOO_LARGE", 413, "The body is too large"),
         Transport::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", 415, "The body must be JSON"),
         Transport::Internal => ("INTERNAL", 500, "The request met a fault of the service"),
-        Transport::DatabaseUnavailable => {
-            ("DATABASE_UNAVAILABLE", 503, "The database is not available")
-        }
-        Transport::Overloaded => (
-            "OVERLOADED",
-            503,
-            "The service has more to do than it can take",
-        ),
+        Transport::DatabaseUnavailable => ("DATABASE_UNAVAILABLE", 503, "The database is not available"),
+        Transport::Overloaded => ("OVERLOADED", 503, "The service has more to do than it can take"),
         Transport::NotReady => ("NOT_READY", 503, "The service is not ready"),
     }
 }
@@ -113,9 +99,7 @@ impl Problem {
         let (code, status, title) = row(transport);
         let problem = Problem::new(code, status, title, detail);
         match transport {
-            Transport::Unauthenticated => {
-                problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-            }
+            Transport::Unauthenticated => problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Transport::DatabaseUnavailable | Transport::Overloaded | Transport::NotReady => {
                 problem.retry_after(RETRY_SECONDS)
             }
@@ -137,8 +121,7 @@ impl Problem {
 
     /// `METHOD_NOT_ALLOWED`, with the methods that are, such as `GET, PUT`.
     pub fn method(allowed: &'static str) -> Problem {
-        Problem::transport(Transport::MethodNotAllowed, "")
-            .with_header(ALLOW, HeaderValue::from_static(allowed))
+        Problem::transport(Transport::MethodNotAllowed, "").with_header(ALLOW, HeaderValue::from_static(allowed))
     }
 
     /// Names a field of the request as the cause: in `fieldErrors`, and in `details`, which say all there is to say.
@@ -234,10 +217,7 @@ impl Reply for Problem {
         let mut response = warp::reply::json(&body).into_response();
         *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.0.header);
         response
     }

@@ -46,11 +46,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `routes` on `listener` until `shutdown` is true.
-pub async fn run(
-    listener: TcpListener,
-    routes: BoxedFilter<(Response,)>,
-    mut shutdown: watch::Receiver<bool>,
-) {
+pub async fn run(listener: TcpListener, routes: BoxedFilter<(Response,)>, mut shutdown: watch::Receiver<bool>) {
     let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -119,11 +115,7 @@ async fn connection(
 }
 
 /// One request with all that is the same for every route: its id, its span, its bound, and an answer even to a panic.
-async fn handle<S, B>(
-    routes: S,
-    request: Request<B>,
-    in_flight: Arc<Semaphore>,
-) -> Result<Response, Infallible>
+async fn handle<S, B>(routes: S, request: Request<B>, in_flight: Arc<Semaphore>) -> Result<Response, Infallible>
 where
     S: Service<Request<B>, Response = Response, Error = Infallible>,
 {
@@ -163,16 +155,13 @@ where
 
 /// The caller's own id for the request, if it can be one, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let is_id = |id: &HeaderValue| {
-        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    };
+    let is_id = |id: &HeaderValue| (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
     if let Some(id) = headers.get("x-request-id").filter(|id| is_id(id)) {
         return id.clone();
     }
     // Without a source of randomness the ids are all the same, and still ids.
     let random = getrandom::u64().unwrap_or_default();
-    HeaderValue::from_str(&format!("{random:016x}"))
-        .unwrap_or_else(|_| HeaderValue::from_static("-"))
+    HeaderValue::from_str(&format!("{random:016x}")).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
 #[cfg(test)]

@@ -42,10 +42,7 @@ pub struct Limitation {
 
 /// One grant, with what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-#[allow(
-    missing_docs,
-    reason = "the columns of entitlement_show_grant_in_tx_v1"
-)]
+#[allow(missing_docs, reason = "the columns of entitlement_show_grant_in_tx_v1")]
 pub struct Grant {
     pub id: u64,
     pub subject_id: u64,
@@ -114,10 +111,7 @@ pub struct ConsumeItem {
     pub metadata: Option<serde_json::Value>,
 }
 
-fn as_sql<S: serde::Serializer>(
-    instant: &Option<NaiveDateTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn as_sql<S: serde::Serializer>(instant: &Option<NaiveDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
     instant
         .map(|instant| instant.format("%Y-%m-%d %H:%M:%S%.3f").to_string())
         .serialize(serializer)
@@ -249,20 +243,14 @@ pub async fn limitations(
 /// # Errors
 /// `SUBJECT_NOT_FOUND`, and as [`Database::call`].
 pub async fn recompute(database: &Database, subject_id: u64) -> Result<Vec<Limitation>, Error> {
-    database
-        .call("entitlement_recompute_v1", (subject_id,))
-        .await?
-        .rows()
+    database.call("entitlement_recompute_v1", (subject_id,)).await?.rows()
 }
 
 /// Makes one grant by hand, and gives it with the limitation it changed.
 ///
 /// # Errors
 /// As the procedure says, and as [`Database::call`].
-pub async fn grant(
-    database: &Database,
-    fields: GrantFields<'_>,
-) -> Result<(Grant, Limitation), Error> {
+pub async fn grant(database: &Database, fields: GrantFields<'_>) -> Result<(Grant, Limitation), Error> {
     let mut sets = database
         .call(
             "entitlement_grant_v1",
@@ -295,10 +283,7 @@ pub async fn revoke(
     created_by: &str,
 ) -> Result<(Grant, Limitation), Error> {
     let mut sets = database
-        .call(
-            "entitlement_revoke_v1",
-            (grant_id, idempotency_key, reason, created_by),
-        )
+        .call("entitlement_revoke_v1", (grant_id, idempotency_key, reason, created_by))
         .await?;
     Ok((sets.row()?, sets.row()?))
 }
@@ -307,14 +292,8 @@ pub async fn revoke(
 ///
 /// # Errors
 /// `VALIDATION_FAILED` for the call as a whole, and as [`Database::call`]. What is wrong with one request is its outcome.
-pub async fn consume(
-    database: &Database,
-    requests: &[ConsumeRequest],
-) -> Result<Vec<ItemOutcome>, Error> {
+pub async fn consume(database: &Database, requests: &[ConsumeRequest]) -> Result<Vec<ItemOutcome>, Error> {
     let requests = serde_json::to_string(requests)
         .map_err(|error| Error::Internal(format!("consume requests have no JSON: {error}")))?;
-    database
-        .call("entitlement_consume_v1", (requests,))
-        .await?
-        .rows()
+    database.call("entitlement_consume_v1", (requests,)).await?.rows()
 }

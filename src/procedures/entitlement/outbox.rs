@@ -80,11 +80,7 @@ pub async fn changes_since(
 ///
 /// # Errors
 /// As [`Database::call`].
-pub async fn prune_changes(
-    database: &Database,
-    keep_seconds: u32,
-    limit: u32,
-) -> Result<u64, Error> {
+pub async fn prune_changes(database: &Database, keep_seconds: u32, limit: u32) -> Result<u64, Error> {
     let mut sets = database
         .call("entitlement_prune_changes_v1", (keep_seconds, limit))
         .await?;

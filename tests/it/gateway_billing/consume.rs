@@ -25,10 +25,7 @@ async fn a_use_is_booked_once_and_its_replay_gives_the_first_answer() {
             "limitations": [credits(100, 60)],
         })
     );
-    assert_eq!(
-        first["consumptions"][0]["occurredAt"],
-        "2026-01-01T00:00:00.500Z"
-    );
+    assert_eq!(first["consumptions"][0]["occurredAt"], "2026-01-01T00:00:00.500Z");
 
     // Also when nothing is left by now.
     assert_eq!(answer(gateway.consume(&use_of(40, "order-2"))).await.0, 200);
@@ -38,10 +35,7 @@ async fn a_use_is_booked_once_and_its_replay_gives_the_first_answer() {
     assert_eq!(again, first);
 
     let conflict = gateway.consume(&use_of(59, "order-1"));
-    assert_eq!(
-        refusal(conflict).await,
-        (409, "IDEMPOTENCY_CONFLICT".into(), vec![])
-    );
+    assert_eq!(refusal(conflict).await, (409, "IDEMPOTENCY_CONFLICT".into(), vec![]));
 }
 
 #[tokio::test]
@@ -58,15 +52,9 @@ async fn the_key_is_the_bodys_else_a_headers() {
         request
     };
     for (request, key) in [
+        (request(&use_of(1, "body"), &[("Idempotency-Key", "header")]), "body"),
         (
-            request(&use_of(1, "body"), &[("Idempotency-Key", "header")]),
-            "body",
-        ),
-        (
-            request(
-                &keyless,
-                &[("Idempotency-Key", "header"), ("X-Command-Id", "command")],
-            ),
+            request(&keyless, &[("Idempotency-Key", "header"), ("X-Command-Id", "command")]),
             "header",
         ),
         (request(&keyless, &[("X-Command-Id", "command")]), "command"),
@@ -82,20 +70,12 @@ async fn the_key_is_the_bodys_else_a_headers() {
     let refused = refusal(gateway.consume(&keyless)).await;
     assert_eq!(
         refused,
-        (
-            400,
-            "IDEMPOTENCY_KEY_REQUIRED".into(),
-            vec!["usageEventKey".into()]
-        )
+        (400, "IDEMPOTENCY_KEY_REQUIRED".into(), vec!["usageEventKey".into()])
     );
     let refused = refusal(request(&keyless, &[("Idempotency-Key", &"k".repeat(129))])).await;
     assert_eq!(
         refused,
-        (
-            400,
-            "VALIDATION_FAILED".into(),
-            vec!["idempotencyKey".into()]
-        )
+        (400, "VALIDATION_FAILED".into(), vec!["idempotencyKey".into()])
     );
 }
 
@@ -104,9 +84,7 @@ async fn several_items_are_booked_together_or_not_at_all() {
     let gateway = TestGateway::start().await;
     let entity = gateway.acme().await;
     gateway.grant(entity, "ai.credits", 100).await;
-    gateway
-        .grant(entity, "annuity.calculations.monthly", 1)
-        .await;
+    gateway.grant(entity, "annuity.calculations.monthly", 1).await;
     let both = |amount: u64, key: &str| json!({"usageEventKey": key, "items": [{"limitationCode": "ai.credits", "amount": amount}, {"capability": "annuity.calculate"}]});
     let (status, body) = answer(gateway.consume(&both(5, "one"))).await;
     assert_eq!(status, 200, "{body}");
@@ -131,11 +109,7 @@ async fn several_items_are_booked_together_or_not_at_all() {
 
     let response = gateway.consume(&both(5, "two")).send().await.unwrap();
     assert_eq!(response.status(), 429);
-    let retry_after: u64 = response.headers()["retry-after"]
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let retry_after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["details"]["retryAfterSeconds"], retry_after);
     let details = json!({
@@ -145,12 +119,8 @@ async fn several_items_are_booked_together_or_not_at_all() {
     });
     assert_eq!(without_instants(body["details"].clone()), details);
 
-    let (_, body) =
-        answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
-    assert_eq!(
-        without_instants(body["limitations"][0].clone()),
-        credits(100, 5)
-    );
+    let (_, body) = answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
+    assert_eq!(without_instants(body["limitations"][0].clone()), credits(100, 5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,11 +133,7 @@ async fn clients_that_race_take_what_there_is_and_no_more() {
         tokio::spawn(async move {
             let mut statuses = Vec::new();
             for number in (client..200).step_by(32) {
-                statuses.push(
-                    answer(gateway.consume(&use_of(1, &format!("use-{number}"))))
-                        .await
-                        .0,
-                );
+                statuses.push(answer(gateway.consume(&use_of(1, &format!("use-{number}")))).await.0);
             }
             statuses
         })
@@ -178,10 +144,6 @@ async fn clients_that_race_take_what_there_is_and_no_more() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [[200; 100], [429; 100]].concat());
-    let (_, body) =
-        answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
-    assert_eq!(
-        without_instants(body["limitations"][0].clone()),
-        credits(100, 100)
-    );
+    let (_, body) = answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
+    assert_eq!(without_instants(body["limitations"][0].clone()), credits(100, 100));
 }

@@ -38,10 +38,7 @@ async fn an_entity_is_made_once_and_kept_up_to_date() {
     let other = gateway
         .as_service(Method::PUT, ENTITY)
         .json(&json!({"providerCustomerId": "cus_1"}));
-    assert_eq!(
-        refusal(other).await,
-        (409, "PROVIDER_CUSTOMER_TAKEN".into(), vec![])
-    );
+    assert_eq!(refusal(other).await, (409, "PROVIDER_CUSTOMER_TAKEN".into(), vec![]));
     for (path, body, field) in [
         ("/api/billing/entities/Team/a", json!({}), "entityType"),
         (
@@ -57,27 +54,11 @@ async fn an_entity_is_made_once_and_kept_up_to_date() {
             "entityRef",
         ),
         (ENTITY, json!({"workspaceSlug": "No Slug"}), "workspaceSlug"),
-        (
-            ENTITY,
-            json!({"workspaceSlug": "s".repeat(65)}),
-            "workspaceSlug",
-        ),
-        (
-            ENTITY,
-            json!({"workspaceName": "n".repeat(161)}),
-            "workspaceName",
-        ),
-        (
-            ENTITY,
-            json!({"ownerUserId": "o".repeat(129)}),
-            "ownerUserId",
-        ),
+        (ENTITY, json!({"workspaceSlug": "s".repeat(65)}), "workspaceSlug"),
+        (ENTITY, json!({"workspaceName": "n".repeat(161)}), "workspaceName"),
+        (ENTITY, json!({"ownerUserId": "o".repeat(129)}), "ownerUserId"),
         (ENTITY, json!({"ownerUserId": 7}), "ownerUserId"),
-        (
-            ENTITY,
-            json!({"providerCustomerId": "ü"}),
-            "providerCustomerId",
-        ),
+        (ENTITY, json!({"providerCustomerId": "ü"}), "providerCustomerId"),
         (
             ENTITY,
             json!({"providerCustomerId": "c".repeat(256)}),
@@ -99,13 +80,11 @@ async fn an_entity_is_made_once_and_kept_up_to_date() {
 async fn limitations_are_those_of_every_definition_or_of_those_held() {
     let gateway = TestGateway::start().await;
     let entity = gateway.acme().await;
-    let (status, none) =
-        answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
+    let (status, none) = answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
     assert_eq!((status, &none["limitations"]), (200, &json!([])));
 
     gateway.grant(entity, "ai.credits", 100).await;
-    let (status, body) =
-        answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
+    let (status, body) = answer(gateway.as_service(Method::GET, "/api/billing/limitations?held=true")).await;
     assert_eq!(status, 200);
     assert_eq!(
         without_instants(body),
@@ -148,14 +127,8 @@ async fn limitations_are_those_of_every_definition_or_of_those_held() {
 async fn the_subject_is_found_in_this_order() {
     let gateway = TestGateway::start().await;
     for (reference, slug) in [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")] {
-        let put = gateway.as_service(
-            Method::PUT,
-            &format!("/api/billing/entities/workspace/{reference}"),
-        );
-        assert_eq!(
-            answer(put.json(&json!({"workspaceSlug": slug}))).await.0,
-            201
-        );
+        let put = gateway.as_service(Method::PUT, &format!("/api/billing/entities/workspace/{reference}"));
+        assert_eq!(answer(put.json(&json!({"workspaceSlug": slug}))).await.0, 201);
     }
     let ask = |id: Option<&str>, query: &str, slug: Option<&str>| {
         let mut request = gateway
@@ -170,21 +143,10 @@ async fn the_subject_is_found_in_this_order() {
     };
     for (request, id) in [
         (
-            ask(
-                Some("1"),
-                "?billableEntityId=2&workspaceSlug=four",
-                Some("three"),
-            ),
+            ask(Some("1"), "?billableEntityId=2&workspaceSlug=four", Some("three")),
             1,
         ),
-        (
-            ask(
-                None,
-                "?billableEntityId=2&workspaceSlug=four",
-                Some("three"),
-            ),
-            2,
-        ),
+        (ask(None, "?billableEntityId=2&workspaceSlug=four", Some("three")), 2),
         (ask(None, "?workspaceSlug=four", Some("three")), 3),
         (ask(None, "?workspaceSlug=four", None), 4),
     ] {
@@ -192,10 +154,7 @@ async fn the_subject_is_found_in_this_order() {
         assert_eq!((status, &body["billableEntity"]["id"]), (200, &json!(id)));
     }
     for (request, refused) in [
-        (
-            ask(None, "", None),
-            (400, "SUBJECT_REQUIRED", vec!["billableEntityId"]),
-        ),
+        (ask(None, "", None), (400, "SUBJECT_REQUIRED", vec!["billableEntityId"])),
         (
             ask(Some("one"), "", None),
             (400, "VALIDATION_FAILED", vec!["billableEntityId"]),
@@ -216,10 +175,7 @@ async fn the_subject_is_found_in_this_order() {
             ask(Some("18446744073709551615"), "", None),
             (404, "SUBJECT_NOT_FOUND", vec![]),
         ),
-        (
-            ask(None, "", Some("nobody")),
-            (404, "SUBJECT_NOT_FOUND", vec![]),
-        ),
+        (ask(None, "", Some("nobody")), (404, "SUBJECT_NOT_FOUND", vec![])),
         (
             ask(None, "?workspaceSlug=n%C3%B6", None),
             (404, "SUBJECT_NOT_FOUND", vec![]),
@@ -246,9 +202,6 @@ async fn a_refresh_puts_a_wrong_number_right() {
     .unwrap();
     let (status, body) = answer(gateway.as_admin(Method::POST, REFRESH)).await;
     assert_eq!((status, &body["billableEntity"]["id"]), (200, &json!(1)));
-    assert_eq!(
-        without_instants(body["limitations"][0].clone()),
-        credits(100, 10)
-    );
+    assert_eq!(without_instants(body["limitations"][0].clone()), credits(100, 10));
     assert_eq!(body["limitations"].as_array().unwrap().len(), 4);
 }

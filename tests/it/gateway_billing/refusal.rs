@@ -18,14 +18,8 @@ async fn a_refusal_says_all_there_is_to_say() {
     for _ in 0..2 {
         let response = gateway.consume(&use_of(41, "two")).send().await.unwrap();
         assert_eq!(response.status(), 429);
-        assert_eq!(
-            response.headers()["content-type"],
-            "application/problem+json"
-        );
-        assert!(
-            !response.headers().contains_key("retry-after"),
-            "time does not help"
-        );
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert!(!response.headers().contains_key("retry-after"), "time does not help");
         bodies.push(response.text().await.unwrap());
     }
     assert_eq!(bodies[0], bodies[1]);
@@ -46,8 +40,7 @@ async fn a_refusal_says_all_there_is_to_say() {
     assert_eq!(answer(gateway.consume(&use_of(41, "two"))).await.0, 200);
     // A subject that was never granted a code has 0 of it.
     let (status, body) =
-        answer(gateway.consume(&json!({"capability": "annuity.calculate", "usageEventKey": "k"})))
-            .await;
+        answer(gateway.consume(&json!({"capability": "annuity.calculate", "usageEventKey": "k"}))).await;
     assert_eq!((status, &body["details"]["limit"]), (429, &json!(0)));
 }
 
@@ -65,36 +58,16 @@ async fn what_is_wrong_with_a_use_is_named() {
     let item = json!({"limitationCode": "ai.credits"});
     for (body, status, code, field) in [
         (with("amount", json!(0)), 400, "VALIDATION_FAILED", "amount"),
-        (
-            with("amount", json!(-1)),
-            400,
-            "VALIDATION_FAILED",
-            "amount",
-        ),
-        (
-            with("amount", json!(1.5)),
-            400,
-            "VALIDATION_FAILED",
-            "amount",
-        ),
-        (
-            with("amount", json!("1")),
-            400,
-            "VALIDATION_FAILED",
-            "amount",
-        ),
+        (with("amount", json!(-1)), 400, "VALIDATION_FAILED", "amount"),
+        (with("amount", json!(1.5)), 400, "VALIDATION_FAILED", "amount"),
+        (with("amount", json!("1")), 400, "VALIDATION_FAILED", "amount"),
         (
             with("amount", json!(9_007_199_254_740_992_u64)),
             400,
             "VALIDATION_FAILED",
             "amount",
         ),
-        (
-            with("amount", json!(u64::MAX)),
-            400,
-            "VALIDATION_FAILED",
-            "amount",
-        ),
+        (with("amount", json!(u64::MAX)), 400, "VALIDATION_FAILED", "amount"),
         (
             with("usageEventKey", json!("")),
             400,
@@ -161,12 +134,7 @@ async fn what_is_wrong_with_a_use_is_named() {
             "VALIDATION_FAILED",
             "occurredAt",
         ),
-        (
-            with("metadata", json!([1])),
-            400,
-            "VALIDATION_FAILED",
-            "metadata",
-        ),
+        (with("metadata", json!([1])), 400, "VALIDATION_FAILED", "metadata"),
         (
             with("metadata", json!({"a": "b".repeat(3000)})),
             400,
@@ -180,25 +148,10 @@ async fn what_is_wrong_with_a_use_is_named() {
             "metadata",
         ),
         (with("colour", json!(1)), 400, "VALIDATION_FAILED", "colour"),
-        (
-            with("items", json!([item])),
-            400,
-            "VALIDATION_FAILED",
-            "items",
-        ),
+        (with("items", json!([item])), 400, "VALIDATION_FAILED", "items"),
         (items(json!([])), 400, "VALIDATION_FAILED", "items"),
-        (
-            items(json!(vec![&item; 101])),
-            400,
-            "VALIDATION_FAILED",
-            "items",
-        ),
-        (
-            items(json!([["ai.credits"]])),
-            400,
-            "VALIDATION_FAILED",
-            "items[0]",
-        ),
+        (items(json!(vec![&item; 101])), 400, "VALIDATION_FAILED", "items"),
+        (items(json!([["ai.credits"]])), 400, "VALIDATION_FAILED", "items[0]"),
         (
             items(json!([item, {"limitationCode": "ai.credits"}])),
             400,
@@ -235,12 +188,7 @@ async fn what_is_wrong_with_a_use_is_named() {
             "DEFINITION_NOT_FOUND",
             "",
         ),
-        (
-            with("limitationCode", json!("wörks")),
-            404,
-            "DEFINITION_NOT_FOUND",
-            "",
-        ),
+        (with("limitationCode", json!("wörks")), 404, "DEFINITION_NOT_FOUND", ""),
         (
             with("limitationCode", json!("workspace.access")),
             422,
@@ -270,10 +218,7 @@ async fn what_is_wrong_with_a_use_is_named() {
     )
     .await
     .unwrap();
-    assert_eq!(
-        refusal(gateway.consume(&use_of(1, "k"))).await.1,
-        "DEFINITION_INACTIVE"
-    );
+    assert_eq!(refusal(gateway.consume(&use_of(1, "k"))).await.1, "DEFINITION_INACTIVE");
     let nobody = gateway
         .request(Method::POST, CONSUME)
         .bearer_auth(&gateway.service)

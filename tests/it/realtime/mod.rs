@@ -81,10 +81,9 @@ async fn each_kind_of_write_is_told_and_a_replay_is_not() {
     let mut events = gateway.listen(None).await;
     events.next().await.unwrap();
     gateway.grant(entity, "ai.credits", 10).await;
-    gateway
-        .grant(entity, "annuity.calculations.monthly", 10)
-        .await;
-    let body = json!({"usageEventKey": "k", "items": [{"capability": "annuity.calculate"}, {"limitationCode": "ai.credits"}]});
+    gateway.grant(entity, "annuity.calculations.monthly", 10).await;
+    let body =
+        json!({"usageEventKey": "k", "items": [{"capability": "annuity.calculate"}, {"limitationCode": "ai.credits"}]});
     for _ in 0..3 {
         assert_eq!(answer(gateway.consume(&body)).await.0, 200);
     }
@@ -101,10 +100,7 @@ async fn each_kind_of_write_is_told_and_a_replay_is_not() {
         told,
         [
             (json!("manual_refresh"), json!(["ai.credits"])),
-            (
-                json!("manual_refresh"),
-                json!(["annuity.calculations.monthly"])
-            ),
+            (json!("manual_refresh"), json!(["annuity.calculations.monthly"])),
             (json!("consumption"), both.clone()),
             (json!("manual_refresh"), both),
         ]
@@ -120,19 +116,12 @@ async fn a_workspace_hears_its_own_changes_only() {
     let mut events = gateway.listen(None).await;
     events.next().await.unwrap();
     gateway
-        .grant(
-            other["billableEntity"]["id"].as_u64().unwrap(),
-            "ai.credits",
-            1,
-        )
+        .grant(other["billableEntity"]["id"].as_u64().unwrap(), "ai.credits", 1)
         .await;
     gateway.grant(1, "ai.credits", 1).await;
     assert_eq!(events.next().await.unwrap().id, "2");
     // Nor does it hear them when it resumes.
-    assert_eq!(
-        gateway.listen(Some("0")).await.next().await.unwrap().id,
-        "2"
-    );
+    assert_eq!(gateway.listen(Some("0")).await.next().await.unwrap().id, "2");
 }
 
 #[tokio::test]
@@ -159,17 +148,9 @@ async fn a_reader_that_resumes_misses_nothing_and_gets_nothing_twice() {
     }
     writing.await.unwrap();
     assert_eq!(heard, (1..=150).collect::<Vec<_>>());
-    let by_query =
-        "/api/realtime/events?topic=workspace_billing_limits&surface=app&lastEventId=148";
-    let response = gateway
-        .as_service(Method::GET, by_query)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(
-        ids_up_to(&mut Events::new(response), "150").await,
-        ["149", "150"]
-    );
+    let by_query = "/api/realtime/events?topic=workspace_billing_limits&surface=app&lastEventId=148";
+    let response = gateway.as_service(Method::GET, by_query).send().await.unwrap();
+    assert_eq!(ids_up_to(&mut Events::new(response), "150").await, ["149", "150"]);
 }
 
 #[tokio::test]
@@ -200,10 +181,7 @@ async fn commits_in_another_order_than_their_ids_are_all_told() {
         .query("SELECT sequence_no FROM billing_limit_changes ORDER BY id")
         .await
         .unwrap();
-    assert_eq!(
-        insert_order,
-        [sequence(&told_of_first), sequence(&told_of_second)]
-    );
+    assert_eq!(insert_order, [sequence(&told_of_first), sequence(&told_of_second)]);
 
     grant_by_hand(&mut second, "ai.credits", "c").await;
     let third = events.next().await.unwrap();
@@ -247,14 +225,7 @@ async fn what_is_wrong_with_the_question_is_named() {
     };
     assert_eq!(
         refusal(of("2")).await,
-        (
-            400,
-            "VALIDATION_FAILED".into(),
-            vec!["billableEntityId".into()]
-        )
+        (400, "VALIDATION_FAILED".into(), vec!["billableEntityId".into()])
     );
-    assert_eq!(
-        refusal(of("99")).await,
-        (404, "SUBJECT_NOT_FOUND".into(), vec![])
-    );
+    assert_eq!(refusal(of("99")).await, (404, "SUBJECT_NOT_FOUND".into(), vec![]));
 }

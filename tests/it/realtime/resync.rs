@@ -55,10 +55,7 @@ async fn an_id_that_nobody_knows_means_resync() {
     }
     // Older than what is kept.
     dba.query_drop("UPDATE billing_limit_changes SET changed_at = changed_at - INTERVAL 1 DAY; CALL entitlement_prune_changes_v1(3600, 10)").await.unwrap();
-    assert_eq!(
-        gateway.listen(Some("1")).await.next().await,
-        Some(resync("3"))
-    );
+    assert_eq!(gateway.listen(Some("1")).await.next().await, Some(resync("3")));
     let mut at_the_edge = gateway.listen(Some("2")).await;
     assert_eq!(at_the_edge.next().await.unwrap().id, "3");
     // After a resync, what comes comes.
@@ -66,10 +63,7 @@ async fn an_id_that_nobody_knows_means_resync() {
     assert_eq!(resumed.next().await, Some(resync("3")));
     grant_by_hand(&mut dba, "ai.credits", "four").await;
     assert_eq!(
-        (
-            resumed.next().await.unwrap().id,
-            at_the_edge.next().await.unwrap().id
-        ),
+        (resumed.next().await.unwrap().id, at_the_edge.next().await.unwrap().id),
         ("4".into(), "4".into())
     );
 }
@@ -84,15 +78,9 @@ async fn too_far_behind_means_resync() {
     write_changes(&mut dba, 10_001, r#"["ai.credits"]"#).await;
     // More than some readers can follow; the last id is what matters here.
     ids_up_to(&mut watcher, "10001").await;
-    assert_eq!(
-        gateway.listen(Some("0")).await.next().await,
-        Some(resync("10001"))
-    );
+    assert_eq!(gateway.listen(Some("0")).await.next().await, Some(resync("10001")));
     let ids = ids_up_to(&mut gateway.listen(Some("1")).await, "10001").await;
-    assert_eq!(
-        ids,
-        (2..=10_001).map(|id| id.to_string()).collect::<Vec<_>>()
-    );
+    assert_eq!(ids, (2..=10_001).map(|id| id.to_string()).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -102,10 +90,7 @@ async fn a_reader_that_does_not_read_is_told_to_refetch() {
     // A raw connection with a small window, so that little fits between the gateway and a reader that does not read.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
-    let mut stream = socket
-        .connect(gateway.address().parse().unwrap())
-        .await
-        .unwrap();
+    let mut stream = socket.connect(gateway.address().parse().unwrap()).await.unwrap();
     let path = "/api/realtime/events?topic=workspace_billing_limits&surface=app&workspaceSlug=acme";
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
@@ -116,17 +101,8 @@ async fn a_reader_that_does_not_read_is_told_to_refetch() {
     let mut next_id = async || {
         let read = async {
             loop {
-                if let Some(id) = lines
-                    .next_line()
-                    .await
-                    .unwrap()
-                    .unwrap()
-                    .strip_prefix("id: ")
-                {
-                    return (
-                        id.parse::<u64>().unwrap(),
-                        lines.next_line().await.unwrap().unwrap(),
-                    );
+                if let Some(id) = lines.next_line().await.unwrap().unwrap().strip_prefix("id: ") {
+                    return (id.parse::<u64>().unwrap(), lines.next_line().await.unwrap().unwrap());
                 }
             }
         };
@@ -137,9 +113,7 @@ async fn a_reader_that_does_not_read_is_told_to_refetch() {
     let mut watcher = gateway.listen(None).await;
     watcher.next().await.unwrap();
     let mut dba = gateway.test.session().await;
-    let codes: Vec<_> = (0..200)
-        .map(|number| format!("{:060}.{number}", 0))
-        .collect();
+    let codes: Vec<_> = (0..200).map(|number| format!("{:060}.{number}", 0)).collect();
     write_changes(&mut dba, 1_500, &serde_json::to_string(&codes).unwrap()).await;
     let seen = ids_up_to(&mut watcher, "1500").await;
     assert!(!seen.is_empty());
@@ -159,10 +133,7 @@ async fn a_reader_that_does_not_read_is_told_to_refetch() {
     let mut last = resynced;
     while last < 1_501 {
         let (id, event) = next_id().await;
-        assert!(
-            id == last + 1 || event == "event: resync",
-            "{id} after {last}"
-        );
+        assert!(id == last + 1 || event == "event: resync", "{id} after {last}");
         last = id;
     }
 }
