@@ -52,8 +52,12 @@ const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
 }
 
 /// An error as its answer. The same cause gives the same body, byte for byte.
+// Boxed, so that answers that are not problems do not carry the room for one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Parts {
     code: &'static str,
     status: StatusCode,
     title: &'static str,
@@ -78,7 +82,7 @@ struct Body<'a> {
 
 impl Problem {
     fn new(code: &'static str, status: u16, title: &'static str, detail: &str) -> Problem {
-        Problem {
+        Problem(Box::new(Parts {
             code,
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             title,
@@ -87,7 +91,7 @@ impl Problem {
             details: Map::new(),
             field_errors: BTreeMap::new(),
             header: None,
-        }
+        }))
     }
 
     /// A transport row with a sentence on this occurrence; empty: the title is all there is to say.
@@ -123,10 +127,11 @@ impl Problem {
     /// Names a field of the request as the cause: in `fieldErrors`, and in `details`, which say all there is to say.
     #[must_use]
     pub fn with_field(mut self, path: &str, text: &str) -> Problem {
-        self.field_errors.insert(path.to_owned(), text.to_owned());
-        self.details.insert(
+        self.0.field_errors.insert(path.to_owned(), text.to_owned());
+        self.0.details.insert(
             "fieldErrors".to_owned(),
-            self.field_errors
+            self.0
+                .field_errors
                 .iter()
                 .map(|(path, text)| (path.clone(), Value::from(text.as_str())))
                 .collect::<Map<_, _>>()
@@ -138,7 +143,7 @@ impl Problem {
     /// Replaces the details.
     #[must_use]
     pub fn with_details(mut self, details: Map<String, Value>) -> Problem {
-        self.details = details;
+        self.0.details = details;
         self
     }
 
@@ -149,14 +154,14 @@ impl Problem {
     }
 
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
-        self.header = Some((name, value));
+        self.0.header = Some((name, value));
         self
     }
 
     /// The name in the body, such as `VALIDATION_FAILED`.
     #[cfg(test)]
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 }
 
@@ -171,7 +176,7 @@ impl From<Error> for Problem {
             } => Problem::field(path, text),
             Error::Rule { code, text, .. } => {
                 let problem = Problem::rule(*code, text);
-                if problem.status.is_server_error() {
+                if problem.0.status.is_server_error() {
                     tracing::error!(%error, "a procedure failed");
                 }
                 match code {
@@ -200,20 +205,20 @@ impl Reply for Problem {
         let body = Body {
             r#type: format!(
                 "urn:consumable:error:{}",
-                self.code.to_ascii_lowercase().replace('_', "-")
+                self.0.code.to_ascii_lowercase().replace('_', "-")
             ),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            code: self.code,
-            details: &self.details,
-            field_errors: &self.field_errors,
+            title: self.0.title,
+            status: self.0.status.as_u16(),
+            detail: &self.0.detail,
+            code: self.0.code,
+            details: &self.0.details,
+            field_errors: &self.0.field_errors,
         };
         let mut response = warp::reply::json(&body).into_response();
-        *response.status_mut() = self.status;
+        *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.extend(self.header);
+        headers.extend(self.0.header);
         response
     }
 }
@@ -227,7 +232,7 @@ mod tests {
         for (code, row) in Code::ALL.iter().zip(catalogue()) {
             let problem = Problem::rule(*code, "text");
             assert_eq!(
-                (problem.code, problem.status.as_u16(), problem.title),
+                (problem.0.code, problem.0.status.as_u16(), problem.0.title),
                 (row.code.as_str(), row.status, row.title.as_str())
             );
         }
@@ -241,7 +246,7 @@ mod tests {
             Error::Overloaded("secret".into()),
         ] {
             let problem = Problem::from(error);
-            assert!(problem.status.is_server_error());
+            assert!(problem.0.status.is_server_error());
             assert!(!format!("{problem:?}").contains("secret"), "{problem:?}");
         }
     }

@@ -63,10 +63,6 @@ const LONGER: &[(&str, &str)] = &[
         "tests/it/entitlement/consume.rs",
         "one procedure, and the table of all that can be wrong with a request",
     ),
-    (
-        "tests/it/gateway_billing.rs",
-        "one route family, and the whole bodies that it answers with",
-    ),
 ];
 
 /// What names the machine that it was written on.
