@@ -55,7 +55,7 @@ BEGIN
   -- [request_no, item_no, subject, definition, amount, key, reason, occurred, metadata, sha256 of the request's items, problem].
   SELECT JSON_ARRAYAGG(JSON_ARRAY(
            r.request_no, r.item_no, r.subject_id, d.id, CAST(r.amount AS SIGNED), r.usage_event_key,
-           COALESCE(r.reason_code, r.capability_reason), r.occurred_at, r.metadata, SHA2(r.items, 256),
+           COALESCE(r.reason_code, r.capability_reason), r.occurred_at, r.metadata, IF(r.item_count <= 100, SHA2(r.items, 256), NULL),
            CASE
              WHEN r.usage_event_key IS NULL AND NOT r.has_key THEN 'IDEMPOTENCY_KEY_REQUIRED: give a usageEventKey or the header Idempotency-Key'
              WHEN r.usage_event_key IS NULL OR NOT REGEXP_LIKE(r.usage_event_key, '^[!-~]{1,128}\\z')
