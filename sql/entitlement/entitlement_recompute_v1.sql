@@ -6,7 +6,7 @@
 -- Idempotency  what it writes follows from the ledger alone.
 -- Parameters   p_subject_id  billable entity
 -- Results      the limitations, as entitlement_limitations_v1.
--- Errors       SUBJECT_NOT_FOUND.
+-- Errors       SUBJECT_NOT_FOUND; if something is due, SETTLEMENT_STUCK.
 -- Cost         the subject's grants and what they gave; its settlements; the uses since the newest of them. Not the uses before.
 --
 -- The newest settlement of a balance says what held when the open segment began; the uses of that segment are the rest. What a grant
