@@ -258,7 +258,7 @@ CREATE TABLE `billing_entitlement_settlements` (
   `definition_id` int unsigned NOT NULL,
   `segment_no` int unsigned NOT NULL COMMENT 'from 1; the segment that it opens',
   `settled_at` datetime(3) NOT NULL COMMENT 'UTC; the boundary itself, not the time of the work',
-  `cause` enum('opened','grant','revocation','count','grant_boundary','hold_expiry','use_return','window_end') NOT NULL,
+  `cause` enum('opened','grant','revocation','grant_boundary','hold_expiry','use_return','window_end') NOT NULL,
   `closed_amount` bigint NOT NULL COMMENT 'used in the segment that it closes',
   `closed_allotment_gave` bigint NOT NULL COMMENT 'of that, given by the allotment',
   `closed_grants_gave` bigint NOT NULL COMMENT 'of that, given by once-grants; the rest became overage',
@@ -463,6 +463,31 @@ CREATE TABLE `billing_purchases` (
   CONSTRAINT `ck_purchases_money` CHECK (((`paid_minor_units` >= 0) and (`refunded_minor_units` between 0 and `paid_minor_units`))),
   CONSTRAINT `ck_purchases_period` CHECK ((`period_end_at` > `period_start_at`))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='what was bought';
+
+CREATE TABLE `billing_resource_changes` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT,
+  `subject_type` enum('billable_entity') NOT NULL DEFAULT 'billable_entity',
+  `subject_id` bigint unsigned NOT NULL,
+  `definition_id` int unsigned NOT NULL,
+  `usage_event_key` varchar(128) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL COMMENT 'the caller''s key; null: an absolute count, which needs none',
+  `change_kind` enum('consume','hold_commit','release','adapter','repair_recount') NOT NULL,
+  `amount` bigint NOT NULL COMMENT 'how many more; below 0: fewer',
+  `reason_code` varchar(64) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL,
+  `occurred_at` datetime(3) NOT NULL COMMENT 'UTC; when the caller says it happened, else posted_at',
+  `posted_at` datetime(3) NOT NULL COMMENT 'UTC; when it was decided',
+  `segment_no` int unsigned NOT NULL COMMENT 'the segment it was made in; 0: there was no balance yet',
+  `consumed_after` bigint NOT NULL COMMENT 'the count with this change',
+  `left_after` bigint NOT NULL COMMENT 'left_amount with this change',
+  `held_after` bigint NOT NULL COMMENT 'held_amount then',
+  `next_change_at` datetime(3) DEFAULT NULL COMMENT 'UTC; the next boundary, as known then',
+  `content_sha256` binary(32) DEFAULT NULL COMMENT 'of what was asked for; null: an absolute count',
+  `metadata` json DEFAULT NULL COMMENT 'the caller''s own; the engine never reads it',
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `uq_resource_changes_key` (`subject_id`,`definition_id`,`usage_event_key`),
+  KEY `ix_resource_changes_subject` (`subject_id`,`definition_id`,`id`),
+  CONSTRAINT `ck_resource_changes_count` CHECK ((`consumed_after` between 0 and 9007199254740991)),
+  CONSTRAINT `ck_resource_changes_key` CHECK ((((`change_kind` in (_utf8mb4'adapter',_utf8mb4'repair_recount')) = (`usage_event_key` is null)) and ((`usage_event_key` is null) = (`content_sha256` is null))))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='ledger: counts of resources over time';
 
 CREATE TABLE `billing_resource_snapshots` (
   `subject_type` enum('billable_entity') NOT NULL DEFAULT 'billable_entity',

@@ -263,6 +263,16 @@ const TABLES: &[Table] = &[
         refuses: &[("ck_snapshots_count", "a resource that was taken off twice", &[("resource_count", "-1")])],
     },
     Table {
+        name: "billing_resource_changes",
+        row: &[("subject_id", "1"), ("definition_id", "1"), ("usage_event_key", "'k'"), ("change_kind", "'consume'"), ("amount", "1"), ("occurred_at", NOW), ("posted_at", NOW), ("segment_no", "1"), ("consumed_after", "1"), ("left_after", "0"), ("held_after", "0"), ("content_sha256", SHA)],
+        refuses: &[
+            ("ck_resource_changes_count", "a resource that was taken off twice", &[("consumed_after", "-1"), ("usage_event_key", "'l'")]),
+            ("ck_resource_changes_key", "a use that could not be recognised when it comes again", &[("usage_event_key", "NULL"), ("content_sha256", "NULL")]),
+            ("ck_resource_changes_key", "an absolute count with a key, which would be replayed instead of written", &[("change_kind", "'adapter'"), ("usage_event_key", "'l'")]),
+            ("uq_resource_changes_key", "a retry that counts twice", &[("amount", "2")]),
+        ],
+    },
+    Table {
         name: "billing_limit_changes",
         row: &[("sequence_no", "1"), ("change_source", "'consumption'"), ("changes", "'[]'"), ("changed_at", NOW)],
         refuses: &[

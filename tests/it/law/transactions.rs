@@ -158,11 +158,20 @@ fn owner(procedure: &Procedure, findings: &mut Findings) {
         }
     };
     let before = &tokens[..start];
-    needs(
-        before,
-        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        "the session's own level would lock gaps",
-    );
+    // A proof reads one moment, and locks nothing: READ ONLY sees to that.
+    if find(&tokens[start..], "READ ONLY").is_some() {
+        needs(
+            before,
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            "its queries would each see a moment of their own",
+        );
+    } else {
+        needs(
+            before,
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            "the session's own level would lock gaps",
+        );
+    }
     needs(
         before,
         "EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK ; RESIGNAL ; END",
