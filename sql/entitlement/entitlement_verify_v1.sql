@@ -1,7 +1,7 @@
 -- entitlement_verify_v1: compares every projected number with the ledger. No rows is the proof.
 --
 -- Called by    consumable verify; people; every test of concurrency and of faults.
--- Transaction  reads in one consistent snapshot of its own. Inside an open one it refuses (error 1568) and leaves that one alone.
+-- Transaction  owns it: one consistent snapshot, read only. Inside an open one it refuses (error 1568) and leaves that one alone.
 -- Locks        none: no writer waits for it.
 -- Idempotency  reads only.
 -- Parameters   p_subject_id  one billable entity; null: all

@@ -12,7 +12,7 @@ use super::procedure::{Procedure, procedures};
 use super::root;
 use crate::support::database::TestDatabase;
 
-fn must_be(path: &str, text: &str) {
+pub(super) fn must_be(path: &str, text: &str) {
     let place = root().join(path);
     if env::var_os("CONSUMABLE_RENEW").is_some() {
         fs::create_dir_all(place.parent().unwrap()).unwrap();

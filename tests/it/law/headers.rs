@@ -8,7 +8,7 @@ use super::sample::law_finds;
 use super::tokens::{Kind, find};
 
 /// Folders of `sql/`, each the prefix of the names in it.
-const FOLDERS: [&str; 4] = ["access", "billing", "entitlement", "scaffold"];
+const FOLDERS: [&str; 5] = ["access", "billing", "entitlement", "operator", "scaffold"];
 
 /// A file that is longer than this wants to be two procedures.
 const LINES_AT_MOST: usize = 400;

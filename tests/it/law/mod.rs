@@ -7,6 +7,7 @@ mod headers;
 mod house;
 mod locks;
 mod migrations;
+mod operating;
 mod procedure;
 mod readme;
 mod sample;
