@@ -1,6 +1,7 @@
 //! `sql/entitlement/`: limits, grants, uses, and the outbox of changes.
 
 mod outbox;
+mod upkeep;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
@@ -11,6 +12,7 @@ use crate::database::Database;
 use crate::error::{Code, Error};
 
 pub use outbox::{Change, OutboxState, changes_since, prune_changes};
+pub use upkeep::{Lease, Mismatch, lease_due, verify};
 
 /// What a subject may use of one definition.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
