@@ -26,10 +26,13 @@ async fn what_differs_from_the_ledger_is_named() {
         let put = "CALL billing_put_entity_v1('workspace', ?, ?, NULL, NULL, NULL)";
         session.exec_drop(put, (name, name)).await.unwrap();
     }
-    let grant = "CALL entitlement_grant_v1(?, 'ai.credits', 100, 'promo', NULL, NULL, NULL, 'k', 'test', 'test')";
+    let grant = "CALL entitlement_grant_v1(?, 'ai.credits', 100, 'promo', NULL, NULL, NULL, ?, 'test', 'test')";
     let consume = "CALL entitlement_consume_v1(?)";
     for subject in [1, 2] {
-        session.exec_drop(grant, (subject,)).await.unwrap();
+        session
+            .exec_drop(grant, (subject, format!("grant-{subject}")))
+            .await
+            .unwrap();
         let uses = json!([{"subjectId": subject, "usageEventKey": "u", "items": [{"limitationCode": "ai.credits", "amount": 60}]}]);
         session.exec_drop(consume, (uses.to_string(),)).await.unwrap();
     }
