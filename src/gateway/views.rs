@@ -185,7 +185,7 @@ pub struct Consumption {
     amount: i64,
     usage_event_key: String,
     reason_code: Option<String>,
-    sequence_no: u64,
+    sequence_no: Option<u64>,
     occurred_at: Instant,
     posted_at: Instant,
 }

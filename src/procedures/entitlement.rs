@@ -180,7 +180,8 @@ pub struct Consumption {
     pub amount: i64,
     pub usage_event_key: String,
     pub reason_code: Option<String>,
-    pub sequence_no: u64,
+    /// Its number among the uses of its limit; a capacity's count has none.
+    pub sequence_no: Option<u64>,
     pub occurred_at: NaiveDateTime,
     pub posted_at: NaiveDateTime,
 }

@@ -52,7 +52,7 @@ async fn a_full_capacity_says_how_much_must_go() {
     let hold = |body: &Value| gateway.as_service(Method::POST, "/api/billing/holds").json(body);
     for (count, lock_state, over_by) in [(3, "none", 2), (5, "projects_locked_over_cap", 4)] {
         assert_eq!(answer(recount(&gateway, &json!(count))).await.0, 200);
-        for request in [gateway.consume(&create(2)), hold(&create(2))] {
+        for (request, what) in [(gateway.consume(&create(2)), "use"), (hold(&create(2)), "hold")] {
             let response = request.send().await.unwrap();
             assert_eq!(response.status(), 409);
             assert!(!response.headers().contains_key("retry-after"), "time does not help");
@@ -61,7 +61,7 @@ async fn a_full_capacity_says_how_much_must_go() {
                 body,
                 json!({
                     "type": "urn:consumable:error:billing-capacity-locked", "title": "The capacity does not leave room for this",
-                    "status": 409, "detail": "projects.max does not leave room for this use", "code": "BILLING_CAPACITY_LOCKED",
+                    "status": 409, "detail": format!("projects.max does not leave room for this {what}"), "code": "BILLING_CAPACITY_LOCKED",
                     "details": {"limitationCode": "projects.max", "used": count, "cap": 3, "overBy": over_by,
                                 "lockState": lock_state, "requiredReduction": over_by},
                 })
