@@ -3,6 +3,7 @@
 //! Sizes that nobody has to choose (pool, deadlines) are constants where they are used, with their reasons.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use tracing_subscriber::EnvFilter;
@@ -73,6 +74,31 @@ impl ListenSetting {
                 self.listen
             ))
         })
+    }
+}
+
+/// `CONSUMABLE_TICK_SECONDS`: how long the scheduler sleeps at most.
+#[derive(Debug, Clone, Args)]
+pub struct TickSetting {
+    /// Seconds, 1 to 3600, after which balances that are due are looked for though no boundary was foreseen.
+    // It wakes at boundaries and with changes anyway; the tick finds what neither announced, such as a clock that was set.
+    #[arg(long, env = "CONSUMABLE_TICK_SECONDS", value_name = "SECONDS", default_value = "60")]
+    tick_seconds: String,
+}
+
+impl TickSetting {
+    /// The time between two looks.
+    ///
+    /// # Errors
+    /// When it is not a whole number of seconds from 1 to 3600.
+    pub fn duration(&self) -> Result<Duration, SettingError> {
+        match self.tick_seconds.parse() {
+            Ok(seconds @ 1..=3_600) => Ok(Duration::from_secs(seconds)),
+            _ => Err(SettingError(format!(
+                "CONSUMABLE_TICK_SECONDS is {:?}, which is not a number of seconds from 1 to 3600",
+                self.tick_seconds
+            ))),
+        }
     }
 }
 
@@ -147,6 +173,20 @@ mod tests {
                 .starts_with("CONSUMABLE_LISTEN is \"8080\"")
         );
         assert_eq!(listen("[::1]:0").unwrap().port(), 0);
+        let tick = |text: &str| {
+            TickSetting {
+                tick_seconds: text.into(),
+            }
+            .duration()
+        };
+        for wrong in ["0", "3601", "1.5", "-1", "minute", ""] {
+            let sentence = tick(wrong).unwrap_err().to_string();
+            assert!(
+                sentence.starts_with("CONSUMABLE_TICK_SECONDS is") && sentence.contains("1 to 3600"),
+                "{sentence}"
+            );
+        }
+        assert_eq!(tick("60").unwrap(), Duration::from_secs(60));
         let filter = LogSetting { log: "info,=".into() }.filter();
         assert!(filter.unwrap_err().to_string().starts_with("RUST_LOG is"));
     }

@@ -4,7 +4,8 @@
 //! Read in the order of the arrows, none of which runs back:
 //!
 //! ```text
-//! config, error <- database <- procedures <- { gateway, relay } <- serve <- main          gateway -> relay (subscribe)
+//! config, error <- database <- procedures <- { gateway, relay, scheduler } <- serve <- main
+//!                                                                             gateway -> relay (subscribe)
 //! ```
 //!
 //! * [`config`]: each setting, its bounds and its default.
@@ -13,7 +14,8 @@
 //! * [`procedures`]: typed faces of the procedures, one function each.
 //! * [`relay`]: tails the outbox of changes and fans them out.
 //! * [`gateway`]: HTTP: parse, authorise, call, answer.
-//! * [`serve`]: runs gateway and relay together.
+//! * [`scheduler`]: settles what the clock makes due.
+//! * [`serve`]: runs gateway, relay and scheduler together.
 
 pub mod config;
 pub mod database;
@@ -21,4 +23,5 @@ pub mod error;
 pub mod gateway;
 pub mod procedures;
 pub mod relay;
+pub mod scheduler;
 pub mod serve;

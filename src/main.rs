@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{EXIT_CODES, Failure, dev, keys, migrate, serve};
+use commands::{EXIT_CODES, Failure, dev, keys, migrate, serve, verify};
 use consumable::config::LogSetting;
 
 /// An entitlements engine: may this customer do this, and how much is left?
@@ -28,6 +28,7 @@ enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
     Keys(keys::Keys),
+    Verify(verify::Verify),
 }
 
 #[tokio::main]
@@ -47,6 +48,7 @@ async fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options).await.map(|()| true),
         Command::Migrate(options) => migrate::run(&options).await,
         Command::Keys(options) => keys::run(&options).await.map(|()| true),
+        Command::Verify(options) => verify::run(&options).await,
     };
     match answer {
         Ok(true) => ExitCode::SUCCESS,

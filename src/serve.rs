@@ -1,4 +1,6 @@
-//! Runs what serves: the gateway, and the relay that feeds its readers.
+//! Runs what serves: the gateway, the relay that feeds its readers, and the scheduler that settles what is due.
+
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -7,6 +9,7 @@ use crate::database::{self, Database, Difference, Release, Weight};
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::relay::Relay;
+use crate::scheduler;
 
 /// Refuses a database that lacks what this program was built with. Gives what else differs: it is newer, or was edited.
 ///
@@ -27,7 +30,8 @@ pub async fn require(database_url: &str, release: &Release) -> Result<Vec<Differ
 
 /// Serves on `listener` until `shutdown` completes, then lets requests under way finish, for ten seconds at most.
 ///
-/// `database` is the pool of the database that `database_url` names, which should have passed [`require`].
+/// `database` is the pool of the database that `database_url` names, which should have passed [`require`]. What is due is
+/// looked for every `tick` at least.
 ///
 /// # Errors
 /// When the database cannot be asked at the start. Later on it may come and go.
@@ -36,6 +40,7 @@ pub async fn serve(
     database_url: &str,
     release: Release,
     listener: TcpListener,
+    tick: Duration,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let relay = Relay::start(&database).await?;
@@ -45,8 +50,10 @@ pub async fn serve(
         database_url.to_owned(),
         release,
         relay.clone(),
-        stopped,
+        stopped.clone(),
     );
+    // What is settled is told to readers at once, not at the relay's next poll.
+    let scheduler = scheduler::run(&database, tick, relay.moves(), || relay.written(), stopped);
     let asked = async {
         shutdown.await;
         // The gateway holds the other end for as long as it serves.
@@ -55,7 +62,7 @@ pub async fn serve(
     };
     // The relay goes on until the last request is answered, and ends with this function.
     tokio::select! {
-        () = gateway.serve(listener) => Ok(()),
+        ((), ()) = async { tokio::join!(gateway.serve(listener), scheduler) } => Ok(()),
         () = relay.run(&database) => Ok(()),
         () = asked => Ok(()),
     }

@@ -6,11 +6,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Args;
-use consumable::config::ListenSetting;
+use consumable::config::{ListenSetting, TickSetting};
 use consumable::database::embedded::{EmbeddedServer, Progress, Storage, find_server};
 use consumable::database::{Database, Release, make_gateway_account};
 use consumable::gateway::Secret;
@@ -32,6 +33,8 @@ use super::{Failure, migrate};
 pub struct Dev {
     #[command(flatten)]
     listen: ListenSetting,
+    #[command(flatten)]
+    tick: TickSetting,
     /// The folder that keeps the data, and dev.json, which tells scripts where everything is.
     #[arg(long, value_name = "FOLDER", default_value = ".consumable")]
     data: PathBuf,
@@ -89,6 +92,7 @@ impl Whereabouts {
 /// Runs until Ctrl-C or SIGTERM, then stops the gateway, then the server.
 pub async fn run(options: &Dev) -> Result<(), Failure> {
     let address = options.listen.address()?;
+    let tick = options.tick.duration()?;
     if !address.ip().is_loopback() {
         return Err(Failure::Work(format!(
             "dev serves on loopback only, as its keys lie open in a file, and {address} is not: use 127.0.0.1:{} here, and \
@@ -113,7 +117,7 @@ pub async fn run(options: &Dev) -> Result<(), Failure> {
     }
     eprintln!("Starting MySQL {} …", program.version());
     let server = EmbeddedServer::start(&program, Storage::Persistent(data.clone()), Progress::Shown).await?;
-    let outcome = serve_on(&server, options, &data, listener).await;
+    let outcome = serve_on(&server, options, &data, listener, tick).await;
     server.stop().await?;
     if outcome.is_ok() {
         eprintln!("Stopped. The data stays in {}.", data.display());
@@ -122,7 +126,13 @@ pub async fn run(options: &Dev) -> Result<(), Failure> {
 }
 
 /// Prepares the database and serves it, until Ctrl-C or SIGTERM.
-async fn serve_on(server: &EmbeddedServer, options: &Dev, data: &Path, listener: TcpListener) -> Result<(), Failure> {
+async fn serve_on(
+    server: &EmbeddedServer,
+    options: &Dev,
+    data: &Path,
+    listener: TcpListener,
+    tick: Duration,
+) -> Result<(), Failure> {
     let mut stop = pin!(told_to_stop());
     let release = Release::embedded()?;
     let prepared = tokio::select! {
@@ -132,7 +142,7 @@ async fn serve_on(server: &EmbeddedServer, options: &Dev, data: &Path, listener:
     let database = Database::connect(&prepared.gateway_url).await?;
     raise_file_limit();
     print(server, &prepared.whereabouts, data);
-    serve::serve(database.clone(), &prepared.gateway_url, release, listener, stop).await?;
+    serve::serve(database.clone(), &prepared.gateway_url, release, listener, tick, stop).await?;
     database.disconnect().await?;
     Ok(())
 }

@@ -4,6 +4,7 @@ pub mod dev;
 pub mod keys;
 pub mod migrate;
 pub mod serve;
+pub mod verify;
 
 use consumable::config::SettingError;
 use consumable::database::embedded::EmbeddedError;

@@ -1,7 +1,7 @@
 //! `consumable serve`: the gateway in front of a database.
 
 use clap::Args;
-use consumable::config::{DatabaseSetting, ListenSetting};
+use consumable::config::{DatabaseSetting, ListenSetting, TickSetting};
 use consumable::database::{Database, Release};
 use consumable::serve;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,12 +19,15 @@ pub struct Serve {
     database: DatabaseSetting,
     #[command(flatten)]
     listen: ListenSetting,
+    #[command(flatten)]
+    tick: TickSetting,
 }
 
 /// Serves until it is told to stop.
 pub async fn run(options: &Serve) -> Result<(), Failure> {
     let url = options.database.url()?;
     let address = options.listen.address()?;
+    let tick = options.tick.duration()?;
     let release = Release::embedded()?;
     for difference in serve::require(url, &release).await? {
         tracing::warn!("{difference}");
@@ -36,7 +39,7 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
     raise_file_limit();
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, release = release.version(), "serving");
-    serve::serve(database.clone(), url, release, listener, told_to_stop()).await?;
+    serve::serve(database.clone(), url, release, listener, tick, told_to_stop()).await?;
     tracing::info!("stopped");
     database.disconnect().await?;
     Ok(())

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::{Database, decode};
 use crate::error::Error;
 
-/// How long a call may take, with all its attempts. Past it the client has gone, and the locks should go too.
+/// How long a call may take, with all its attempts, unless it says otherwise. Past it the client has gone, and the locks should go too.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a call is sent when it loses a deadlock, waits too long for a lock, or loses its connection.
@@ -32,6 +32,19 @@ impl Database {
     /// when there is no connection or no answer in time; [`Error::Overloaded`] when locks stayed taken; else
     /// [`Error::Internal`].
     pub async fn call(&self, procedure: &str, params: impl Into<Params> + Send) -> Result<ResultSets, Error> {
+        self.call_within(CALL_DEADLINE, procedure, params).await
+    }
+
+    /// As [`Database::call`], but it may take up to `deadline`: for what no client waits for and what holds no locks.
+    ///
+    /// # Errors
+    /// As [`Database::call`].
+    pub async fn call_within(
+        &self,
+        deadline: Duration,
+        procedure: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<ResultSets, Error> {
         let params = params.into();
         let places = match &params {
             Params::Empty => 0,
@@ -41,11 +54,11 @@ impl Database {
             }
         };
         let statement = format!("CALL {procedure}({})", vec!["?"; places].join(","));
-        match timeout(CALL_DEADLINE, self.call_until_final(procedure, &statement, &params)).await {
+        match timeout(deadline, self.call_until_final(procedure, &statement, &params)).await {
             Ok(outcome) => outcome,
             // The dropped future takes its connection with it, so that no late answer meets the next caller.
             Err(_) => Err(Error::Unavailable(format!(
-                "{procedure} did not answer within {CALL_DEADLINE:?}"
+                "{procedure} did not answer within {deadline:?}"
             ))),
         }
     }

@@ -1,6 +1,9 @@
 //! `/api/billing/…`: what applications ask.
 
+mod check;
 mod consume;
+mod holds;
+mod refusal;
 
 use std::sync::Arc;
 
@@ -14,10 +17,15 @@ use warp::{Filter, path};
 use super::caller::Needs;
 use super::problem::Problem;
 use super::request::{Answer, Request, json, request};
-use super::wire::{Text, bounded, text};
+use super::wire::{Text, Whole, bounded, text};
 use super::{Gateway, views};
+use crate::error::{Code, Error};
 use crate::procedures::billing::EntityFields;
 use crate::procedures::{billing, entitlement};
+
+/// Items of a request. The procedures say so too, but hash or join all items for each, which must not meet a megabyte of
+/// them.
+const MAX_ITEMS: usize = 100;
 
 /// The routes of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
@@ -33,11 +41,46 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let consume = path!("api" / "billing" / "consume")
         .and(request.clone())
         .then(|request: Request| request.answer("POST", consume::consume));
+    let check = path!("api" / "billing" / "check")
+        .and(request.clone())
+        .then(|request: Request| request.answer("POST", check::check));
+    let check_batch = path!("api" / "billing" / "check" / "batch")
+        .and(request.clone())
+        .then(|request: Request| request.answer("POST", check::batch));
+    let make_hold = path!("api" / "billing" / "holds")
+        .and(request.clone())
+        .then(|request: Request| request.answer("POST", holds::make));
+    let find_hold = path!("api" / "billing" / "holds" / u64)
+        .and(request.clone())
+        .then(|hold_id, request: Request| request.answer("GET", move |request| holds::find(request, hold_id)));
+    let commit_hold = path!("api" / "billing" / "holds" / u64 / "commit")
+        .and(request.clone())
+        .then(|hold_id, request: Request| request.answer("POST", move |request| holds::commit(request, hold_id)));
+    let release_hold = path!("api" / "billing" / "holds" / u64 / "release")
+        .and(request.clone())
+        .then(|hold_id, request: Request| request.answer("POST", move |request| holds::release(request, hold_id)));
+    let recount = path!("api" / "billing" / "resources" / String)
+        .and(request.clone())
+        .then(|resource_code, request: Request| request.answer("PUT", |request| recount(request, resource_code)));
     let refresh = path!("api" / "billing" / "limits" / "refresh")
         .and(request)
         .then(|request: Request| request.answer("POST", refresh));
     consume
         .or(limitations)
+        .unify()
+        .or(check)
+        .unify()
+        .or(check_batch)
+        .unify()
+        .or(make_hold)
+        .unify()
+        .or(find_hold)
+        .unify()
+        .or(commit_hold)
+        .unify()
+        .or(release_hold)
+        .unify()
+        .or(recount)
         .unify()
         .or(put_entity)
         .unify()
@@ -122,4 +165,63 @@ async fn refresh(request: Request) -> Answer {
     let rows = entitlement::recompute(&request.gateway.database, entity.id).await?;
     request.gateway.relay.written();
     Ok(json(StatusCode::OK, &views::Limitations::new(entity, rows)))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Recount {
+    count: Option<Whole>,
+}
+
+#[derive(Serialize)]
+struct LimitationAnswer {
+    limitation: views::Limitation,
+}
+
+async fn recount(mut request: Request, resource_code: String) -> Answer {
+    request.caller(Needs::Service).await?;
+    let resource_code = segment("resourceCode", &resource_code, 64)?;
+    let subject = request.subject()?;
+    let body: Recount = request.json().await?;
+    let count = body.count.map(|count| count.0);
+    let subject_id = request.subject_id(subject).await?;
+    let row = entitlement::recount(&request.gateway.database, subject_id, &resource_code, count).await?;
+    request.gateway.relay.written();
+    let limitation = row.into();
+    Ok(json(StatusCode::OK, &LimitationAnswer { limitation }))
+}
+
+/// Which of the two forms a body with items has; the other one's fields must not be there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Single,
+    Items,
+}
+
+/// The procedures know items only: the caller of the single form hears of his own fields.
+fn failed(error: Error, form: Form) -> Problem {
+    match error {
+        Error::Rule {
+            code: Code::ValidationFailed,
+            field: Some(path),
+            text,
+        } if form == Form::Single => match path.strip_prefix("items[0]") {
+            Some("") => Problem::field("limitationCode", &text),
+            Some(field) => Problem::field(field.trim_start_matches('.'), &text),
+            None => Problem::field(&path, &text),
+        },
+        error => failed_at_key(error),
+    }
+}
+
+/// The key of a use is a field of its body first, and a header only if it is not there.
+fn failed_at_key(error: Error) -> Problem {
+    match error {
+        Error::Rule {
+            code: code @ Code::IdempotencyKeyRequired,
+            text,
+            ..
+        } => Problem::rule(code, &text).with_field("usageEventKey", &text),
+        error => error.into(),
+    }
 }

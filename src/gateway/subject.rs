@@ -34,6 +34,19 @@ impl Request {
         Err(Problem::transport(Transport::SubjectRequired, text).with_field("billableEntityId", text))
     }
 
+    /// The id of a subject. That of an entity is not looked up: the procedure says itself when there is no such entity.
+    ///
+    /// # Errors
+    /// `SUBJECT_NOT_FOUND` for a workspace without one.
+    pub async fn subject_id(&self, subject: Subject) -> Result<u64, Problem> {
+        match subject {
+            Subject::Entity(id) => Ok(id),
+            workspace @ Subject::Workspace(_) => {
+                Ok(billing::find_subject(&self.gateway.database, &workspace).await?.id)
+            }
+        }
+    }
+
     /// The billable entity that the request is about.
     ///
     /// # Errors

@@ -185,7 +185,7 @@ pub struct Consumption {
     amount: i64,
     usage_event_key: String,
     reason_code: Option<String>,
-    sequence_no: u64,
+    sequence_no: Option<u64>,
     occurred_at: Instant,
     posted_at: Instant,
 }
@@ -200,6 +200,41 @@ impl From<entitlement::Consumption> for Consumption {
             sequence_no: row.sequence_no,
             occurred_at: Instant(row.occurred_at),
             posted_at: Instant(row.posted_at),
+        }
+    }
+}
+
+/// An amount that was set aside, and what became of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    id: u64,
+    billable_entity_id: u64,
+    limitation_code: String,
+    amount: i64,
+    status: String,
+    usage_event_key: String,
+    reason_code: Option<String>,
+    created_at: Instant,
+    expires_at: Instant,
+    committed_amount: Option<i64>,
+    resolved_at: Option<Instant>,
+}
+
+impl From<entitlement::Hold> for Hold {
+    fn from(row: entitlement::Hold) -> Self {
+        Hold {
+            id: row.hold_id,
+            billable_entity_id: row.subject_id,
+            limitation_code: row.code,
+            amount: row.hold_amount,
+            status: row.status,
+            usage_event_key: row.usage_event_key,
+            reason_code: row.reason_code,
+            created_at: Instant(row.created_at),
+            expires_at: Instant(row.expires_at),
+            committed_amount: row.committed_amount,
+            resolved_at: row.resolved_at.map(Instant),
         }
     }
 }

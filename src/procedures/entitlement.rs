@@ -1,6 +1,9 @@
 //! `sql/entitlement/`: limits, grants, uses, and the outbox of changes.
 
+mod check;
+mod hold;
 mod outbox;
+mod upkeep;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
@@ -10,7 +13,10 @@ use serde::Serialize;
 use crate::database::Database;
 use crate::error::{Code, Error};
 
+pub use check::{CheckItem, CheckOutcome, CheckVerdict, Pair, check, check_batch};
+pub use hold::{Held, Hold, HoldFields, HoldOutcome, commit_hold, find_hold, hold, release_hold};
 pub use outbox::{Change, OutboxState, changes_since, prune_changes};
+pub use upkeep::{Lease, Mismatch, lease_due, verify};
 
 /// What a subject may use of one definition.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -142,19 +148,28 @@ pub enum Outcome {
     },
     /// A limit leaves no room. Nothing is booked.
     Refused {
-        /// Which rule refused.
-        error: Error,
-        /// What this item asked for.
-        amount: i64,
         /// Whether this item's limit is the one that refused.
         refused_by_this: bool,
-        /// The limitation as it is.
-        limitation: Limitation,
-        /// Seconds to the end of the window; `None` where waiting does not help.
-        retry_after_seconds: Option<u64>,
+        /// Why, and what would help.
+        refusal: Refusal,
     },
     /// The request is wrong. Nothing is booked.
     Failed(Error),
+}
+
+/// Why a limit leaves no room, and what would help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which rule refused.
+    pub error: Error,
+    /// What was asked for.
+    pub amount: i64,
+    /// By how much that is more than there is: how much must go before it fits.
+    pub over_by_amount: i64,
+    /// Seconds until time helps; `None` where it does not.
+    pub retry_after_seconds: Option<u64>,
+    /// The limitation as it is.
+    pub limitation: Limitation,
 }
 
 /// One use, as it stands in the ledger.
@@ -165,7 +180,8 @@ pub struct Consumption {
     pub amount: i64,
     pub usage_event_key: String,
     pub reason_code: Option<String>,
-    pub sequence_no: u64,
+    /// Its number among the uses of its limit; a capacity's count has none.
+    pub sequence_no: Option<u64>,
     pub occurred_at: NaiveDateTime,
     pub posted_at: NaiveDateTime,
 }
@@ -182,25 +198,33 @@ struct Verdict {
     amount: Option<i64>,
     warning: Option<String>,
     retry_after_seconds: Option<u64>,
+    over_by_amount: Option<i64>,
 }
 
 impl FromRow for ItemOutcome {
     fn from_row_opt(row: Row) -> Result<ItemOutcome, FromRowError> {
         let verdict = Verdict::from_row_opt(row.clone())?;
         let problem = verdict.problem.as_deref().map(rule);
-        let outcome = match (verdict.outcome.as_str(), problem, verdict.amount) {
+        let outcome = match (
+            verdict.outcome.as_str(),
+            problem,
+            verdict.amount.zip(verdict.over_by_amount),
+        ) {
             ("accepted", None, _) => Outcome::Accepted {
                 replayed: verdict.replayed,
                 warning: verdict.warning,
                 consumption: Consumption::from_row_opt(row.clone())?,
                 limitation: Limitation::from_row_opt(row)?,
             },
-            ("refused", Some(error), Some(amount)) => Outcome::Refused {
-                error,
-                amount,
+            ("refused", Some(error), Some((amount, over_by_amount))) => Outcome::Refused {
                 refused_by_this: verdict.refused_code == verdict.code,
-                limitation: Limitation::from_row_opt(row)?,
-                retry_after_seconds: verdict.retry_after_seconds,
+                refusal: Refusal {
+                    error,
+                    amount,
+                    over_by_amount,
+                    retry_after_seconds: verdict.retry_after_seconds,
+                    limitation: Limitation::from_row_opt(row)?,
+                },
             },
             ("failed", Some(error), _) => Outcome::Failed(error),
             _ => return Err(FromRowError(row)),
@@ -296,4 +320,20 @@ pub async fn consume(database: &Database, requests: &[ConsumeRequest]) -> Result
     let requests = serde_json::to_string(requests)
         .map_err(|error| Error::Internal(format!("consume requests have no JSON: {error}")))?;
     database.call("entitlement_consume_v1", (requests,)).await?.rows()
+}
+
+/// Writes how many of a resource a subject has, and gives the limitation that counts it.
+///
+/// # Errors
+/// As the procedure says, and as [`Database::call`].
+pub async fn recount(
+    database: &Database,
+    subject_id: u64,
+    resource_code: &str,
+    count: Option<i64>,
+) -> Result<Limitation, Error> {
+    database
+        .call("entitlement_recount_v1", (subject_id, resource_code, count))
+        .await?
+        .row()
 }

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::database::Database;
 use crate::error::Error;
@@ -35,6 +35,8 @@ pub struct Relay {
 struct Hub {
     state: Mutex<State>,
     written: Notify,
+    /// The position again, for those who only want to know that it moved.
+    moves: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl Relay {
                     current_at: Instant::now(),
                 }),
                 written: Notify::new(),
+                moves: watch::Sender::new(position),
             }),
         }
     }
@@ -73,6 +76,11 @@ impl Relay {
     /// Says that this gateway has committed a change, so that the outbox is read now and not at the next poll.
     pub fn written(&self) {
         self.hub.written.notify_one();
+    }
+
+    /// Moves whenever a change was handed out, whosever it is.
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.hub.moves.subscribe()
     }
 
     /// Whether readers hear of changes as they come.
@@ -116,6 +124,8 @@ impl Hub {
         if is_end {
             state.current_at = Instant::now();
         }
+        drop(state);
+        self.moved_to(position);
     }
 
     /// Goes to a lower position, that of another or an older database. All readers lose their channel and are told.
@@ -123,6 +133,13 @@ impl Hub {
         let mut state = self.lock();
         state.channels.clear();
         state.position = position;
+        drop(state);
+        self.moved_to(position);
+    }
+
+    fn moved_to(&self, position: u64) {
+        self.moves
+            .send_if_modified(|last| std::mem::replace(last, position) != position);
     }
 }
 

@@ -13,4 +13,6 @@ mod keys;
 mod law;
 mod realtime;
 mod redeploy;
+mod scheduler;
 mod support;
+mod verify;

@@ -1,20 +1,17 @@
 //! `POST /api/billing/consume`.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use warp::http::StatusCode;
 
-use crate::error::{Code, Error};
+use super::refusal::refused;
+use super::{Form, MAX_ITEMS, failed};
+use crate::error::Error;
 use crate::gateway::caller::Needs;
 use crate::gateway::problem::Problem;
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{Instant, Metadata, Object, Text, Whole};
-use crate::procedures::billing::{self, Subject};
-use crate::procedures::entitlement::{self, ConsumeItem, ConsumeRequest, ItemOutcome, Limitation, Outcome};
-
-/// Items of a request. The procedure says so too, but hashes all items for each, which must not meet a megabyte of them.
-const MAX_ITEMS: usize = 100;
+use crate::procedures::entitlement::{self, ConsumeItem, ConsumeRequest, ItemOutcome, Outcome};
 
 /// Either `items`, or the fields of the only one.
 #[derive(Deserialize)]
@@ -52,13 +49,6 @@ impl From<Item> for ConsumeItem {
             metadata: item.metadata.map(|metadata| metadata.0),
         }
     }
-}
-
-/// Which of the two forms a body has; the other one's fields must not be there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Single,
-    Items,
 }
 
 impl Consume {
@@ -106,23 +96,6 @@ struct Accepted {
     limitations: Vec<views::Limitation>,
 }
 
-/// Why a limit refused. All that a caller needs to tell his user what would help.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Refusal {
-    limitation_code: String,
-    billable_entity_id: u64,
-    reason: &'static str,
-    requested_amount: i64,
-    limit: i64,
-    used: i64,
-    remaining: i64,
-    interval: Option<String>,
-    enforcement: String,
-    window_end_at: Option<views::Instant>,
-    retry_after_seconds: Option<u64>,
-}
-
 pub(super) async fn consume(mut request: Request) -> Answer {
     request.caller(Needs::Service).await?;
     let subject = request.subject()?;
@@ -132,18 +105,12 @@ pub(super) async fn consume(mut request: Request) -> Answer {
         None => request.idempotency_key()?,
     };
     let (form, items) = body.into_items()?;
-    let database = &request.gateway.database;
-    let subject_id = match subject {
-        // The procedure says itself when there is no such entity.
-        Subject::Entity(id) => id,
-        workspace @ Subject::Workspace(_) => billing::find_subject(database, &workspace).await?.id,
-    };
     let consume = ConsumeRequest {
-        subject_id,
+        subject_id: request.subject_id(subject).await?,
         usage_event_key,
         items,
     };
-    let outcomes = entitlement::consume(database, &[consume]).await?;
+    let outcomes = entitlement::consume(&request.gateway.database, &[consume]).await?;
     let answer = answer(outcomes, form)?;
     if !answer.replayed {
         request.gateway.relay.written();
@@ -174,12 +141,9 @@ fn answer(items: Vec<ItemOutcome>, form: Form) -> Result<Accepted, Problem> {
                 answer.limitations.push(limitation.into());
             }
             Outcome::Refused {
-                error,
-                amount,
                 refused_by_this: true,
-                limitation,
-                retry_after_seconds,
-            } => return Err(refused(error, amount, limitation, retry_after_seconds)),
+                refusal,
+            } => return Err(refused(refusal)),
             // Another item of the request names the limit that refused.
             Outcome::Refused { .. } => (),
             Outcome::Failed(error) => return Err(failed(error, form)),
@@ -188,52 +152,5 @@ fn answer(items: Vec<ItemOutcome>, form: Form) -> Result<Accepted, Problem> {
     match answer.consumptions.is_empty() {
         true => Err(Error::Internal("entitlement_consume_v1 decided nothing".into()).into()),
         false => Ok(answer),
-    }
-}
-
-fn refused(error: Error, requested_amount: i64, limitation: Limitation, retry_after_seconds: Option<u64>) -> Problem {
-    let refusal = Refusal {
-        limitation_code: limitation.code,
-        billable_entity_id: limitation.subject_id,
-        reason: "limit_exceeded",
-        requested_amount,
-        limit: limitation.granted_amount,
-        used: limitation.consumed_amount + limitation.held_amount,
-        remaining: limitation.available_amount,
-        interval: limitation.window_interval,
-        enforcement: limitation.enforcement_mode,
-        // Where waiting does not help, neither does the end of the window.
-        window_end_at: retry_after_seconds.and(limitation.window_end_at).map(views::Instant),
-        retry_after_seconds,
-    };
-    let details = match serde_json::to_value(&refusal) {
-        Ok(Value::Object(details)) => details,
-        _ => Map::new(),
-    };
-    let problem = Problem::from(error).with_details(details);
-    match retry_after_seconds {
-        Some(seconds) => problem.retry_after(seconds),
-        None => problem,
-    }
-}
-
-/// The procedure knows items only: the caller of the single form hears of his own fields.
-fn failed(error: Error, form: Form) -> Problem {
-    match error {
-        Error::Rule {
-            code: Code::ValidationFailed,
-            field: Some(path),
-            text,
-        } if form == Form::Single => match path.strip_prefix("items[0]") {
-            Some("") => Problem::field("limitationCode", &text),
-            Some(field) => Problem::field(field.trim_start_matches('.'), &text),
-            None => Problem::field(&path, &text),
-        },
-        Error::Rule {
-            code: code @ Code::IdempotencyKeyRequired,
-            text,
-            ..
-        } => Problem::rule(code, &text).with_field("usageEventKey", &text),
-        error => error.into(),
     }
 }

@@ -1,7 +1,10 @@
 //! `/api/billing/…`
 
+mod capacity;
+mod check;
 mod consume;
 mod entity;
+mod holds;
 mod refusal;
 
 use serde_json::{Value, json};

@@ -19,6 +19,9 @@ use super::database::TestDatabase;
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// No test waits for a tick: what must happen by itself happens at a boundary, or with a change.
+const TICK: Duration = Duration::from_secs(3_600);
+
 /// A gateway with a service key and an admin key.
 pub struct TestGateway {
     pub test: TestDatabase,
@@ -56,7 +59,7 @@ impl TestGateway {
         let running = tokio::spawn(async move {
             let release = Release::embedded().unwrap();
             let stopped = async { stopped.await.unwrap_or_default() };
-            serve(database, &database_url, release, listener, stopped)
+            serve(database, &database_url, release, listener, TICK, stopped)
                 .await
                 .unwrap();
         });

@@ -1,0 +1,187 @@
+//! `POST /api/billing/check` and `…/check/batch`: what a use would be answered now. Nothing is written.
+
+use serde::{Deserialize, Serialize};
+use warp::http::StatusCode;
+
+use super::{Form, MAX_ITEMS, failed};
+use crate::error::{Code, Error};
+use crate::gateway::caller::Needs;
+use crate::gateway::problem::Problem;
+use crate::gateway::request::{Answer, Request, json};
+use crate::gateway::views;
+use crate::gateway::wire::{Object, Text, Whole, required};
+use crate::procedures::entitlement::{self, CheckItem, CheckOutcome, Pair};
+
+/// Either `items`, or the fields of the only one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Check {
+    items: Option<Vec<Object<Item>>>,
+    capability: Option<Text<64>>,
+    limitation_code: Option<Text<64>>,
+    amount: Option<Whole>,
+    current_count: Option<Whole>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Item {
+    capability: Option<Text<64>>,
+    limitation_code: Option<Text<64>>,
+    amount: Option<Whole>,
+    current_count: Option<Whole>,
+}
+
+impl From<Item> for CheckItem {
+    fn from(item: Item) -> Self {
+        CheckItem {
+            capability: item.capability.map(|text| text.0),
+            limitation_code: item.limitation_code.map(|text| text.0),
+            amount: item.amount.map(|amount| amount.0),
+            current_count: item.current_count.map(|count| count.0),
+        }
+    }
+}
+
+impl Check {
+    fn into_items(self) -> Result<(Form, Vec<CheckItem>), Problem> {
+        let single = Item {
+            capability: self.capability,
+            limitation_code: self.limitation_code,
+            amount: self.amount,
+            current_count: self.current_count,
+        };
+        let Some(items) = self.items else {
+            counted("currentCount", &single)?;
+            return Ok((Form::Single, vec![single.into()]));
+        };
+        let is_empty = matches!(
+            single,
+            Item {
+                capability: None,
+                limitation_code: None,
+                amount: None,
+                current_count: None
+            }
+        );
+        if !is_empty {
+            let text = "cannot stand beside the fields of a single item";
+            return Err(Problem::field("items", text));
+        }
+        if items.len() > MAX_ITEMS {
+            return Err(Problem::field("items", "must be 1 to 100 items"));
+        }
+        for (place, Object(item)) in items.iter().enumerate() {
+            counted(&format!("items[{place}].currentCount"), item)?;
+        }
+        let items = items.into_iter().map(|Object(item)| item.into());
+        Ok((Form::Items, items.collect()))
+    }
+}
+
+/// The procedure trusts the count, which is only the caller's, and would compute with any number.
+fn counted(path: &str, item: &Item) -> Result<(), Problem> {
+    match item.current_count {
+        Some(Whole(count)) if !(0..=9_007_199_254_740_991).contains(&count) => {
+            let text = "must be a whole number from 0 to 9007199254740991";
+            Err(Problem::field(path, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CheckAnswer {
+    allowed: bool,
+    /// The code of the first limit that would refuse.
+    refused_by: Option<String>,
+    /// What a use would be refused with.
+    reason: Option<&'static str>,
+    limitations: Vec<views::Limitation>,
+}
+
+pub async fn check(mut request: Request) -> Answer {
+    request.caller(Needs::Service).await?;
+    let subject = request.subject()?;
+    let body: Check = request.json().await?;
+    let (form, items) = body.into_items()?;
+    let subject_id = request.subject_id(subject).await?;
+    let outcomes = entitlement::check(&request.gateway.database, subject_id, &items)
+        .await
+        .map_err(|error| failed(error, form))?;
+    let mut answer = CheckAnswer {
+        allowed: true,
+        refused_by: None,
+        reason: None,
+        limitations: Vec::with_capacity(outcomes.len()),
+    };
+    for outcome in outcomes {
+        let verdict = match outcome {
+            CheckOutcome::Limit(verdict) => *verdict,
+            CheckOutcome::Failed(error) => return Err(failed(error, form)),
+        };
+        match verdict.problem {
+            None => (),
+            // What a limit refuses is an answer; what no use could be is wrong here as it would be there.
+            Some(Error::Rule {
+                code: code @ (Code::BillingLimitExceeded | Code::BillingCapacityLocked),
+                ..
+            }) => {
+                if answer.allowed {
+                    answer.refused_by = Some(verdict.limitation.code.clone());
+                    answer.reason = Some(code.name());
+                }
+                answer.allowed = false;
+            }
+            Some(error) => return Err(failed(error, form)),
+        }
+        answer.limitations.push(verdict.limitation.into());
+    }
+    Ok(json(StatusCode::OK, &answer))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CheckBatch {
+    billable_entity_ids: Option<Vec<u64>>,
+    codes: Option<Vec<Text<64>>>,
+    amount: Option<Whole>,
+}
+
+#[derive(Serialize)]
+struct BatchAnswer {
+    results: Vec<PairAnswer>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PairAnswer {
+    billable_entity_id: u64,
+    code: String,
+    allowed: bool,
+    available_amount: i64,
+}
+
+impl From<Pair> for PairAnswer {
+    fn from(row: Pair) -> Self {
+        PairAnswer {
+            billable_entity_id: row.subject_id,
+            code: row.code,
+            allowed: row.allowed,
+            available_amount: row.available_amount,
+        }
+    }
+}
+
+pub async fn batch(mut request: Request) -> Answer {
+    request.caller(Needs::Service).await?;
+    let body: CheckBatch = request.json().await?;
+    let subject_ids = required("billableEntityIds", body.billable_entity_ids)?;
+    let codes = required("codes", body.codes)?;
+    let codes: Vec<_> = codes.iter().map(|code| code.0.as_str()).collect();
+    let amount = body.amount.map(|amount| amount.0);
+    let pairs = entitlement::check_batch(&request.gateway.database, &subject_ids, &codes, amount).await?;
+    let results = pairs.into_iter().map(PairAnswer::from).collect();
+    Ok(json(StatusCode::OK, &BatchAnswer { results }))
+}
