@@ -328,10 +328,26 @@ pub fn answer(row: &Row) -> Answer {
 
 /// Every projected row of the database, for comparing.
 pub async fn projections(session: &mut Conn) -> Vec<String> {
+    projected(session, "TRUE").await
+}
+
+/// Every projected row of these subjects, for comparing while others work on theirs.
+pub async fn projections_of(session: &mut Conn, subjects: &[u64]) -> Vec<String> {
+    let ids: Vec<String> = subjects.iter().map(u64::to_string).collect();
+    projected(session, &format!("subject_id IN ({})", ids.join(", "))).await
+}
+
+async fn projected(session: &mut Conn, of: &str) -> Vec<String> {
     let mut rows = Vec::new();
     for query in [
-        "SELECT * FROM billing_entitlement_balances ORDER BY subject_id, definition_id, history_no",
-        "SELECT * FROM billing_entitlement_grant_balances ORDER BY grant_id",
+        format!(
+            "SELECT * FROM billing_entitlement_balances WHERE {of} ORDER BY subject_id, definition_id, history_no"
+        ),
+        format!("SELECT * FROM billing_entitlement_grant_balances WHERE {of} ORDER BY grant_id"),
+        format!("SELECT id, status FROM billing_entitlement_holds WHERE {of} ORDER BY id"),
+        format!(
+            "SELECT * FROM billing_resource_snapshots WHERE {of} ORDER BY subject_id, definition_id"
+        ),
     ] {
         let found: Vec<Row> = session.query(query).await.unwrap();
         let text = |row: Row| {
