@@ -36,5 +36,6 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_definitions (
   -- Catches a lock that has no name to show.
   CONSTRAINT ck_definitions_lock_label CHECK (
     lock_label IS NOT NULL OR (enforcement_mode <> 'hard_lock_resource' AND entitlement_type <> 'state')),
+  -- Catches a resource that feeds what is not counted.
   CONSTRAINT ck_definitions_resource_code CHECK (entitlement_type = 'capacity' OR resource_code IS NULL)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'limits that can be granted and used';

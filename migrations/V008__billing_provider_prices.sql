@@ -12,5 +12,6 @@ CREATE TABLE IF NOT EXISTS billing_provider_prices (
   INDEX ix_provider_prices_product (product_id),
   CONSTRAINT fk_provider_prices_plan FOREIGN KEY (plan_id) REFERENCES billing_plans (id),
   CONSTRAINT fk_provider_prices_product FOREIGN KEY (product_id) REFERENCES billing_products (id),
+  -- Catches a price that buys nothing, and a price that buys two things.
   CONSTRAINT ck_provider_prices_one CHECK ((plan_id IS NULL) <> (product_id IS NULL))
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'provider price to plan or product';

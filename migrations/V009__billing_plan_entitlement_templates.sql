@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS billing_plan_entitlement_templates (
   CONSTRAINT fk_plan_templates_plan FOREIGN KEY (plan_id) REFERENCES billing_plans (id),
   CONSTRAINT fk_plan_templates_definition FOREIGN KEY (definition_id) REFERENCES billing_entitlement_definitions (id),
   CONSTRAINT ck_plan_templates_amount CHECK (amount BETWEEN 1 AND 9007199254740991),
+  -- Catches a fixed duration of no length, and a length that nobody reads.
   CONSTRAINT ck_plan_templates_duration CHECK ((duration_policy = 'fixed_duration') = (duration_days IS NOT NULL)),
   CONSTRAINT ck_plan_templates_duration_days CHECK (duration_days BETWEEN 1 AND 36500)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'what plans grant';

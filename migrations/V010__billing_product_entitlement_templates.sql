@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS billing_product_entitlement_templates (
   CONSTRAINT fk_product_templates_product FOREIGN KEY (product_id) REFERENCES billing_products (id),
   CONSTRAINT fk_product_templates_definition FOREIGN KEY (definition_id) REFERENCES billing_entitlement_definitions (id),
   CONSTRAINT ck_product_templates_amount CHECK (amount BETWEEN 1 AND 9007199254740991),
+  -- Catches an add-on that never ends, and a top-up with a length that nobody reads.
   CONSTRAINT ck_product_templates_duration CHECK ((grant_kind = 'timeboxed_addon') = (duration_days IS NOT NULL)),
   CONSTRAINT ck_product_templates_duration_days CHECK (duration_days BETWEEN 1 AND 36500)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'what products grant';

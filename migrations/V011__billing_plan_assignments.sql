@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS billing_plan_assignments (
   created_at               DATETIME(3) NOT NULL COMMENT 'UTC',
   current_subject_id       BIGINT UNSIGNED AS (IF(status = 'current', subject_id, NULL)) VIRTUAL COMMENT 'carries the unique key below',
   CONSTRAINT pk_assignments PRIMARY KEY (id),
+  -- Serves: the replay check. Catches one event that assigns twice.
   CONSTRAINT uq_assignments_dedupe UNIQUE (dedupe_key),
   -- Serves: the current plan of a subject. Catches a subject on two plans at once.
   CONSTRAINT uq_assignments_current UNIQUE (current_subject_id),
@@ -26,6 +27,8 @@ CREATE TABLE IF NOT EXISTS billing_plan_assignments (
   INDEX ix_assignments_plan (plan_id),
   CONSTRAINT fk_assignments_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id),
   CONSTRAINT fk_assignments_plan FOREIGN KEY (plan_id) REFERENCES billing_plans (id),
+  -- Catches an ended plan without its end, and a current plan that has one.
   CONSTRAINT ck_assignments_ended CHECK ((status IN ('ended','cancelled')) = (ended_at IS NOT NULL)),
+  -- Catches a paid period that ends before it begins.
   CONSTRAINT ck_assignments_period CHECK (period_end_at > period_start_at)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'plans of subjects over time';

@@ -17,6 +17,8 @@ CREATE TABLE IF NOT EXISTS billing_events (
   -- Serves: the operator's list of what failed.
   INDEX ix_events_outcome (outcome, received_at),
   CONSTRAINT ck_events_payload CHECK (LENGTH(payload) <= 1048576),
+  -- Catches a failure that nobody can explain, and an explanation of none.
   CONSTRAINT ck_events_failure CHECK ((outcome = 'failed') = (failure IS NOT NULL)),
+  -- Catches an applied event without its time.
   CONSTRAINT ck_events_resolved CHECK ((outcome IN ('applied','ignored')) = (resolved_at IS NOT NULL))
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'inbox of provider events';

@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS billing_purchases (
   purchased_at        DATETIME(3) NOT NULL COMMENT 'UTC',
   created_at          DATETIME(3) NOT NULL COMMENT 'UTC',
   CONSTRAINT pk_purchases PRIMARY KEY (id),
+  -- Serves: a webhook finding its purchase. Catches two events of one payment that grant twice.
   CONSTRAINT uq_purchases_provider_payment UNIQUE (provider, provider_payment_id),
   -- Serves: purchases of a subject, newest first.
   INDEX ix_purchases_subject (subject_id, purchased_at),
@@ -22,6 +23,8 @@ CREATE TABLE IF NOT EXISTS billing_purchases (
   INDEX ix_purchases_event (event_id),
   CONSTRAINT fk_purchases_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id),
   CONSTRAINT fk_purchases_event FOREIGN KEY (event_id) REFERENCES billing_events (id),
+  -- Catches more paid back than was paid.
   CONSTRAINT ck_purchases_money CHECK (paid_minor_units >= 0 AND refunded_minor_units BETWEEN 0 AND paid_minor_units),
+  -- Catches a paid period that ends before it begins.
   CONSTRAINT ck_purchases_period CHECK (period_end_at > period_start_at)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'what was bought';

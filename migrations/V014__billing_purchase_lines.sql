@@ -15,5 +15,6 @@ CREATE TABLE IF NOT EXISTS billing_purchase_lines (
   CONSTRAINT fk_purchase_lines_plan FOREIGN KEY (plan_id) REFERENCES billing_plans (id),
   CONSTRAINT fk_purchase_lines_product FOREIGN KEY (product_id) REFERENCES billing_products (id),
   CONSTRAINT ck_purchase_lines_quantity CHECK (quantity BETWEEN 1 AND 1000000),
+  -- Catches a line that bought two things. Neither is a line of an unknown price.
   CONSTRAINT ck_purchase_lines_one CHECK (plan_id IS NULL OR product_id IS NULL)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'lines of purchases';

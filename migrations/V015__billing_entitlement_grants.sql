@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_grants (
   created_by         VARCHAR(128) NOT NULL COMMENT 'key, provider event or database user that made it',
   created_at         DATETIME(3) NOT NULL COMMENT 'UTC',
   CONSTRAINT pk_grants PRIMARY KEY (id),
+  -- Serves: the replay check. Catches a retry that grants twice.
   CONSTRAINT uq_grants_dedupe UNIQUE (dedupe_key),
   -- Serves: a balance's grants, for recompute, verify and the ledger page.
   INDEX ix_grants_subject (subject_id, definition_id),

@@ -8,6 +8,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_revocations (
   created_at DATETIME(3) NOT NULL COMMENT 'UTC',
   -- Catches a grant that is revoked twice.
   CONSTRAINT pk_revocations PRIMARY KEY (grant_id),
+  -- Serves: the replay check. Catches one key that ends two grants.
   CONSTRAINT uq_revocations_dedupe UNIQUE (dedupe_key),
   CONSTRAINT fk_revocations_grant FOREIGN KEY (grant_id) REFERENCES billing_entitlement_grants (id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'ledger: grants ended early';

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_balances (
   INDEX ix_balances_definition (definition_id),
   CONSTRAINT fk_balances_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id),
   CONSTRAINT fk_balances_definition FOREIGN KEY (definition_id) REFERENCES billing_entitlement_definitions (id),
+  -- Catches a window that contains no instant.
   CONSTRAINT ck_balances_window CHECK (window_end_at > window_start_at),
   -- Catches a subtraction that went the wrong way. left and effective may be negative, these may not.
   CONSTRAINT ck_balances_amounts CHECK (

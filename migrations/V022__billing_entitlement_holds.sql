@@ -28,5 +28,6 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_holds (
   CONSTRAINT fk_holds_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id),
   CONSTRAINT fk_holds_definition FOREIGN KEY (definition_id) REFERENCES billing_entitlement_definitions (id),
   CONSTRAINT ck_holds_amount CHECK (amount BETWEEN 1 AND 9007199254740991),
+  -- Catches a hold that never holds.
   CONSTRAINT ck_holds_interval CHECK (expires_at > created_at)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'amounts set aside';

@@ -12,5 +12,6 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_hold_resolutions (
   -- Catches a hold that is resolved twice.
   CONSTRAINT pk_hold_resolutions PRIMARY KEY (hold_id),
   CONSTRAINT fk_hold_resolutions_hold FOREIGN KEY (hold_id) REFERENCES billing_entitlement_holds (id),
+  -- Catches a release that used something, and a commit of nothing.
   CONSTRAINT ck_hold_resolutions_amount CHECK ((resolution = 'committed' AND amount > 0) OR (resolution = 'released' AND amount = 0))
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'ledger: how holds ended';

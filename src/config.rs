@@ -36,13 +36,9 @@ impl DatabaseSetting {
             return Err(wrong("is missing (or --database-url)".into()));
         }
         // The URL itself stays out of the sentence: it may hold a password.
-        let url =
-            url::Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
+        let url = url::Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
         if url.scheme() != "mysql" {
-            return Err(wrong(format!(
-                "begins with {}://, not with mysql://",
-                url.scheme()
-            )));
+            return Err(wrong(format!("begins with {}://, not with mysql://", url.scheme())));
         }
         if url.path().trim_matches('/').is_empty() {
             return Err(wrong("names no database".into()));
@@ -118,24 +114,13 @@ mod tests {
         let setting = DatabaseSetting {
             database_url: url.map(str::to_owned),
         };
-        setting
-            .url()
-            .map(str::to_owned)
-            .map_err(|error| error.to_string())
+        setting.url().map(str::to_owned).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_wrong_database_url_is_one_sentence_without_the_password() {
-        assert!(
-            database(None)
-                .unwrap_err()
-                .starts_with("DATABASE_URL is missing")
-        );
-        assert!(
-            database(Some(""))
-                .unwrap_err()
-                .starts_with("DATABASE_URL is missing")
-        );
+        assert!(database(None).unwrap_err().starts_with("DATABASE_URL is missing"));
+        assert!(database(Some("")).unwrap_err().starts_with("DATABASE_URL is missing"));
         for wrong in [
             "localhost",
             "postgres://u:secret@h/db",
@@ -154,12 +139,7 @@ mod tests {
 
     #[test]
     fn a_wrong_address_or_filter_is_named() {
-        let listen = |text: &str| {
-            ListenSetting {
-                listen: text.into(),
-            }
-            .address()
-        };
+        let listen = |text: &str| ListenSetting { listen: text.into() }.address();
         assert!(
             listen("8080")
                 .unwrap_err()
@@ -167,10 +147,7 @@ mod tests {
                 .starts_with("CONSUMABLE_LISTEN is \"8080\"")
         );
         assert_eq!(listen("[::1]:0").unwrap().port(), 0);
-        let filter = LogSetting {
-            log: "info,=".into(),
-        }
-        .filter();
+        let filter = LogSetting { log: "info,=".into() }.filter();
         assert!(filter.unwrap_err().to_string().starts_with("RUST_LOG is"));
     }
 }

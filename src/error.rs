@@ -83,10 +83,7 @@ impl Code {
 
     /// The code of a MySQL error number; `None` when no row has it.
     pub fn from_number(number: u16) -> Option<Code> {
-        Code::ALL
-            .iter()
-            .copied()
-            .find(|code| code.number() == number)
+        Code::ALL.iter().copied().find(|code| code.number() == number)
     }
 }
 
@@ -135,9 +132,7 @@ impl Error {
             .and_then(|rest| rest.strip_prefix(':'))
             .map_or(message, str::trim_start);
         // A path has no blanks, so that a text with a colon of its own is not taken for one.
-        let path = text
-            .split_once(": ")
-            .filter(|(path, _)| !path.contains(' '));
+        let path = text.split_once(": ").filter(|(path, _)| !path.contains(' '));
         let (field, text) = match path {
             Some((path, text)) if code == Code::ValidationFailed => (Some(path.to_owned()), text),
             _ => (None, text),
@@ -156,24 +151,15 @@ mod tests {
 
     #[test]
     fn the_codes_are_the_rows_of_the_file() {
-        let rows: Vec<_> = catalogue()
-            .iter()
-            .map(|row| (row.number, row.code.as_str()))
-            .collect();
-        let codes: Vec<_> = Code::ALL
-            .iter()
-            .map(|code| (code.number(), code.name()))
-            .collect();
+        let rows: Vec<_> = catalogue().iter().map(|row| (row.number, row.code.as_str())).collect();
+        let codes: Vec<_> = Code::ALL.iter().map(|code| (code.number(), code.name())).collect();
         assert_eq!(codes, rows);
     }
 
     #[test]
     fn a_variant_is_spelt_like_its_code() {
         for code in Code::ALL {
-            assert_eq!(
-                format!("{code:?}").to_uppercase(),
-                code.name().replace('_', "")
-            );
+            assert_eq!(format!("{code:?}").to_uppercase(), code.name().replace('_', ""));
         }
     }
 
@@ -200,11 +186,7 @@ mod tests {
         };
         assert_eq!(
             Error::from_signal(52001, "VALIDATION_FAILED: items[0].amount: must be 1 to 10"),
-            rule(
-                Code::ValidationFailed,
-                Some("items[0].amount"),
-                "must be 1 to 10"
-            )
+            rule(Code::ValidationFailed, Some("items[0].amount"), "must be 1 to 10")
         );
         assert_eq!(
             Error::from_signal(52001, "VALIDATION_FAILED: the body is empty: send one"),
@@ -214,10 +196,7 @@ mod tests {
             Error::from_signal(52101, "SUBJECT_NOT_FOUND: no entity: ent_1"),
             rule(Code::SubjectNotFound, None, "no entity: ent_1")
         );
-        assert!(matches!(
-            Error::from_signal(52999, "X: y"),
-            Some(Error::Internal(_))
-        ));
+        assert!(matches!(Error::from_signal(52999, "X: y"), Some(Error::Internal(_))));
         assert_eq!(Error::from_signal(1062, "Duplicate entry"), None);
     }
 }

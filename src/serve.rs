@@ -14,9 +14,7 @@ use crate::relay::Relay;
 /// [`Error::Internal`] with a sentence for the operator when it lacks something, and as [`database::check`].
 pub async fn require(database_url: &str, release: &Release) -> Result<Vec<Difference>, Error> {
     let found = database::check(database_url, release).await?;
-    let mut lacking = found
-        .iter()
-        .filter(|difference| difference.weight() == Weight::Lack);
+    let mut lacking = found.iter().filter(|difference| difference.weight() == Weight::Lack);
     match lacking.next() {
         None => Ok(found),
         Some(first) => Err(Error::Internal(format!(

@@ -7,7 +7,7 @@
 -- Parameters   p_entity_id       the entity; null: go by the workspace
 --              p_workspace_slug  read only if p_entity_id is null: the workspace's own entity (entity_type workspace), else its oldest
 -- Results      one row, as billing_show_entity_in_tx_v1; made is 0.
--- Errors       SUBJECT_REQUIRED is the gateway's; SUBJECT_NOT_FOUND.
+-- Errors       SUBJECT_NOT_FOUND.
 -- Cost         a workspace's entities.
 CREATE PROCEDURE billing_find_subject_v1(
   IN p_entity_id      BIGINT UNSIGNED,

@@ -66,7 +66,9 @@ BEGIN
   IF v_last IS NULL THEN
     SELECT n.last_sequence_no INTO v_last FROM billing_limit_change_counter AS n WHERE n.id = 1;
   END IF;
-  SET v_read_to = IF(p_after_sequence_no IS NULL, v_last, GREATEST(p_after_sequence_no, LEAST(v_last, p_after_sequence_no + p_limit)));
+  SET v_read_to = CASE WHEN p_after_sequence_no IS NULL THEN v_last
+                       WHEN p_after_sequence_no >= v_last THEN p_after_sequence_no
+                       ELSE LEAST(v_last, p_after_sequence_no + p_limit) END;
 
   SELECT v_oldest AS oldest_sequence_no, v_last AS last_sequence_no, v_read_to AS read_to_sequence_no;
 

@@ -13,7 +13,7 @@
 -- Results      a row per item, by request_no and item_no (both from 1): outcome (accepted, refused, failed), replayed, problem (null, or
 --              "CODE: text" as an error would say it), refused_code (the code that refused the request), warning; the item; the
 --              consumption; and the limitation as this use left it (as it is, where the request was not accepted).
--- Errors       VALIDATION_FAILED, for p_requests as a whole. What is wrong with one request is its outcome, not an error.
+-- Errors       VALIDATION_FAILED, for p_requests as a whole; SETTLEMENT_STUCK. What is wrong with one request is its outcome, not an error.
 -- Cost         per call: five statements and one outbox row. Per item: one ledger row; per balance: one update. Nothing grows with
 --              the use that went before, or with the number of grants.
 --
@@ -55,7 +55,7 @@ BEGIN
   -- [request_no, item_no, subject, definition, amount, key, reason, occurred, metadata, sha256 of the request's items, problem].
   SELECT JSON_ARRAYAGG(JSON_ARRAY(
            r.request_no, r.item_no, r.subject_id, d.id, CAST(r.amount AS SIGNED), r.usage_event_key,
-           COALESCE(r.reason_code, r.capability_reason), r.occurred_at, r.metadata, SHA2(r.items, 256),
+           COALESCE(r.reason_code, r.capability_reason), r.occurred_at, r.metadata, IF(r.item_count <= 100, SHA2(r.items, 256), NULL),
            CASE
              WHEN r.usage_event_key IS NULL AND NOT r.has_key THEN 'IDEMPOTENCY_KEY_REQUIRED: give a usageEventKey or the header Idempotency-Key'
              WHEN r.usage_event_key IS NULL OR NOT REGEXP_LIKE(r.usage_event_key, '^[!-~]{1,128}\\z')

@@ -2,8 +2,12 @@
 --
 -- Called by    the gateway; people.
 -- Transaction  owns it. Inside an open one it refuses (error 1568) and leaves that one alone: there, call entitlement_consume_in_tx_v1.
--- Locks, idempotency, parameters, results, errors, cost  as entitlement_consume_in_tx_v1. A refused request leaves nothing; the
---              others of the call stay.
+-- Locks        as entitlement_consume_in_tx_v1.
+-- Idempotency  as entitlement_consume_in_tx_v1.
+-- Parameters   p_requests  as entitlement_consume_in_tx_v1
+-- Results      as entitlement_consume_in_tx_v1. A refused request leaves nothing; the others of the call stay.
+-- Errors       as entitlement_consume_in_tx_v1.
+-- Cost         as entitlement_consume_in_tx_v1.
 CREATE PROCEDURE entitlement_consume_v1(
   IN p_requests JSON
 )

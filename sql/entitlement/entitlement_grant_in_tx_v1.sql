@@ -19,7 +19,8 @@
 --              p_grant_id      out: the grant
 --              p_replayed      out: whether it was there already
 -- Results      none.
--- Errors       VALIDATION_FAILED, SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND, DEFINITION_INACTIVE, IDEMPOTENCY_CONFLICT, in this order.
+-- Errors       VALIDATION_FAILED, SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND, IDEMPOTENCY_CONFLICT, DEFINITION_INACTIVE, in this order; at any
+--              settlement SETTLEMENT_STUCK.
 -- Cost         two rows, one settlement, one outbox row.
 CREATE PROCEDURE entitlement_grant_in_tx_v1(
   IN  p_subject_id         BIGINT UNSIGNED,

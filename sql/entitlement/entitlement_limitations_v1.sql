@@ -9,7 +9,7 @@
 --              p_code        one definition; null: every active one
 --              p_held_only   only definitions that were ever granted to the subject or used by it
 -- Results      as entitlement_show_limitations_in_tx_v1.
--- Errors       SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND.
+-- Errors       SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND; if something is due, SETTLEMENT_STUCK.
 -- Cost         the subject, its current balances and the definitions, by primary key.
 CREATE PROCEDURE entitlement_limitations_v1(
   IN p_subject_id BIGINT UNSIGNED,
@@ -37,6 +37,7 @@ BEGIN
    WHERE b.subject_id = p_subject_id AND b.history_no = 0 AND b.next_change_at <= v_now;
   IF v_due > 0 THEN
     CALL entitlement_settle_v1(p_subject_id);
+    SET v_now = UTC_TIMESTAMP(3);
   END IF;
   CALL entitlement_show_limitations_in_tx_v1(p_subject_id, p_code, p_held_only, v_now);
 END

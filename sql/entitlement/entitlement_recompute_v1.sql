@@ -2,11 +2,11 @@
 --
 -- Called by    POST /api/billing/limits/refresh; operators, after a repair.
 -- Transaction  owns it. Inside an open one it refuses (error 1568) and leaves that one alone.
--- Locks        all balance rows of the subject, by definition; then its grant balances.
+-- Locks        all balance rows of the subject, by definition; then its grant balances, holds and counts.
 -- Idempotency  what it writes follows from the ledger alone.
 -- Parameters   p_subject_id  billable entity
 -- Results      the limitations, as entitlement_limitations_v1.
--- Errors       SUBJECT_NOT_FOUND.
+-- Errors       SUBJECT_NOT_FOUND; if something is due, SETTLEMENT_STUCK.
 -- Cost         the subject's grants and what they gave; its settlements; the uses since the newest of them. Not the uses before.
 --
 -- The newest settlement of a balance says what held when the open segment began; the uses of that segment are the rest. What a grant
@@ -77,6 +77,21 @@ BEGIN
               LEFT JOIN billing_entitlement_revocations AS r ON r.grant_id = g.id
              WHERE g.subject_id = p_subject_id) AS p;
 
+    -- A hold is what its resolution says, or the clock, as of the newest settlement.
+    UPDATE billing_entitlement_holds AS h FORCE INDEX (ix_holds_pending)
+      JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY) ON b.subject_id = h.subject_id AND b.definition_id = h.definition_id AND b.history_no = 0
+      LEFT JOIN billing_entitlement_hold_resolutions AS r ON r.hold_id = h.id
+       SET h.status = COALESCE(r.resolution, IF(h.expires_at <= b.settled_at, 'expired', 'pending'))
+     WHERE h.subject_id = p_subject_id;
+
+    -- A count is what its newest change says.
+    UPDATE billing_resource_snapshots AS n FORCE INDEX (PRIMARY)
+      JOIN (SELECT m.definition_id, MAX(m.id) AS id FROM billing_resource_changes AS m WHERE m.subject_id = p_subject_id GROUP BY m.definition_id) AS l
+        ON l.definition_id = n.definition_id
+      JOIN billing_resource_changes AS k ON k.id = l.id
+       SET n.resource_count = k.consumed_after
+     WHERE n.subject_id = p_subject_id;
+
     -- The newest settlement, and the uses after it, are the balance.
     UPDATE billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
       JOIN billing_entitlement_settlements AS s
@@ -93,6 +108,14 @@ BEGIN
                           GROUP BY a.definition_id) AS l ON l.definition_id = c.definition_id
                   WHERE c.subject_id = p_subject_id AND c.sequence_no > l.last_sequence_no
                   GROUP BY c.definition_id) AS u ON u.definition_id = b.definition_id
+      JOIN billing_entitlement_definitions AS d ON d.id = b.definition_id
+      LEFT JOIN billing_resource_snapshots AS k ON k.subject_id = b.subject_id AND k.definition_id = b.definition_id
+      LEFT JOIN (SELECT h.definition_id, SUM(h.amount) AS held_amount, MIN(h.expires_at) AS next_hold_at
+                   FROM billing_entitlement_holds AS h
+                  WHERE h.subject_id = p_subject_id AND h.status = 'pending'
+                  GROUP BY h.definition_id) AS p ON p.definition_id = b.definition_id
+      LEFT JOIN billing_entitlement_consumptions AS f FORCE INDEX (uq_consumptions_sequence)
+        ON d.window_anchor = 'rolling' AND f.subject_id = b.subject_id AND f.definition_id = b.definition_id AND f.sequence_no = s.returned_sequence_no + 1
       LEFT JOIN (SELECT g.definition_id,
                         MIN(LEAST(COALESCE(g.ends_at, v_lifetime_end), IF(g.grant_state = 'pending', g.effective_at, v_lifetime_end))) AS next_grant_at
                    FROM billing_entitlement_grant_balances AS g
@@ -100,9 +123,16 @@ BEGIN
                   GROUP BY g.definition_id) AS x ON x.definition_id = b.definition_id
        SET b.window_start_at = s.window_start_at, b.window_end_at = s.window_end_at, b.segment_no = s.segment_no, b.settled_at = s.settled_at,
            b.granted_amount = s.granted_amount, b.allotment_amount = s.allotment_amount, b.allotment_given_amount = s.allotment_given_amount,
-           b.overage_amount = s.overage_amount, b.segment_start_consumed_amount = s.consumed_amount, b.segment_start_left_amount = s.left_amount,
+           b.overage_amount = s.overage_amount,
+           b.segment_start_consumed_amount = IF(d.entitlement_type = 'capacity', COALESCE(k.resource_count, 0), s.consumed_amount),
+           b.segment_start_left_amount = IF(d.entitlement_type = 'capacity', s.granted_amount - COALESCE(k.resource_count, 0), s.left_amount),
+           b.held_amount = COALESCE(p.held_amount, 0), b.returned_sequence_no = s.returned_sequence_no,
            b.segment_consumed_amount = COALESCE(u.used_amount, 0), b.last_sequence_no = COALESCE(u.last_sequence_no, s.last_sequence_no),
-           b.next_change_at = NULLIF(LEAST(COALESCE(x.next_grant_at, v_lifetime_end), s.window_end_at), v_lifetime_end)
+           b.next_change_at = NULLIF(LEAST(
+             COALESCE(x.next_grant_at, v_lifetime_end), COALESCE(p.next_hold_at, v_lifetime_end), s.window_end_at,
+             COALESCE(GREATEST(s.settled_at, CASE d.window_interval WHEN 'day' THEN f.posted_at + INTERVAL 1 DAY WHEN 'week' THEN f.posted_at + INTERVAL 7 DAY
+                                                                    WHEN 'month' THEN f.posted_at + INTERVAL 1 MONTH ELSE f.posted_at + INTERVAL 1 YEAR END),
+                      v_lifetime_end)), v_lifetime_end)
      WHERE b.subject_id = p_subject_id AND b.history_no = 0;
 
     SELECT JSON_ARRAYAGG(d.code) INTO v_codes

@@ -11,7 +11,8 @@
 --              p_created_by   who, up to 128 characters
 --              p_replayed     out: whether this very revocation was there already
 -- Results      none.
--- Errors       VALIDATION_FAILED, GRANT_NOT_FOUND, IDEMPOTENCY_CONFLICT, GRANT_ENDED, in this order.
+-- Errors       VALIDATION_FAILED, GRANT_NOT_FOUND, IDEMPOTENCY_CONFLICT, GRANT_ENDED, in this order; at any settlement
+--              SETTLEMENT_STUCK.
 -- Cost         one row, one settlement, one outbox row.
 CREATE PROCEDURE entitlement_revoke_in_tx_v1(
   IN  p_grant_id   BIGINT UNSIGNED,

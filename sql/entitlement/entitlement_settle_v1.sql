@@ -32,6 +32,11 @@ BEGIN
     OPEN c_due;
     FETCH c_due INTO v_definition_id;
     WHILE NOT v_no_more DO
+      -- The lock first: a clock that is read before a wait is old by the time that it counts.
+      SELECT b.definition_id INTO v_definition_id
+        FROM billing_entitlement_balances AS b
+       WHERE b.subject_id = p_subject_id AND b.definition_id = v_definition_id AND b.history_no = 0
+         FOR UPDATE;
       CALL entitlement_settle_in_tx_v1(p_subject_id, v_definition_id, UTC_TIMESTAMP(3), NULL, v_boundaries);
       -- A look-up in there that found nothing is not the end of the cursor.
       SET v_no_more = FALSE;

@@ -112,8 +112,7 @@ pub async fn run(options: &Dev) -> Result<(), Failure> {
         eprintln!("The data in {} is gone, as asked.", data.display());
     }
     eprintln!("Starting MySQL {} …", program.version());
-    let server =
-        EmbeddedServer::start(&program, Storage::Persistent(data.clone()), Progress::Shown).await?;
+    let server = EmbeddedServer::start(&program, Storage::Persistent(data.clone()), Progress::Shown).await?;
     let outcome = serve_on(&server, options, &data, listener).await;
     server.stop().await?;
     if outcome.is_ok() {
@@ -123,12 +122,7 @@ pub async fn run(options: &Dev) -> Result<(), Failure> {
 }
 
 /// Prepares the database and serves it, until Ctrl-C or SIGTERM.
-async fn serve_on(
-    server: &EmbeddedServer,
-    options: &Dev,
-    data: &Path,
-    listener: TcpListener,
-) -> Result<(), Failure> {
+async fn serve_on(server: &EmbeddedServer, options: &Dev, data: &Path, listener: TcpListener) -> Result<(), Failure> {
     let mut stop = pin!(told_to_stop());
     let release = Release::embedded()?;
     let prepared = tokio::select! {
@@ -138,14 +132,7 @@ async fn serve_on(
     let database = Database::connect(&prepared.gateway_url).await?;
     raise_file_limit();
     print(server, &prepared.whereabouts, data);
-    serve::serve(
-        database.clone(),
-        &prepared.gateway_url,
-        release,
-        listener,
-        stop,
-    )
-    .await?;
+    serve::serve(database.clone(), &prepared.gateway_url, release, listener, stop).await?;
     database.disconnect().await?;
     Ok(())
 }

@@ -59,22 +59,16 @@ enum Role {
 /// Does what the command line asks, and prints it.
 pub async fn run(keys: &Keys) -> Result<(), Failure> {
     match &keys.command {
-        Command::Create {
-            database,
-            role,
-            name,
-        } => {
+        Command::Create { database, role, name } => {
             if name.chars().count() > 120 {
-                return Err(Failure::Work(
-                    "--name must be at most 120 characters".into(),
-                ));
+                return Err(Failure::Work("--name must be at most 120 characters".into()));
             }
             let role = match role {
                 Role::Service => "service",
                 Role::Admin => "admin",
             };
-            let secret = Secret::generate()
-                .map_err(|error| Failure::Work(format!("no randomness for a key: {error}")))?;
+            let secret =
+                Secret::generate().map_err(|error| Failure::Work(format!("no randomness for a key: {error}")))?;
             let database = Database::connect(database.url()?).await?;
             let key = access::create_key(&database, name, role, secret.sha256()).await?;
             database.disconnect().await?;
@@ -83,10 +77,7 @@ pub async fn run(keys: &Keys) -> Result<(), Failure> {
         }
         Command::List { database } => {
             let database = Database::connect(database.url()?).await?;
-            println!(
-                "{}",
-                line("id", "role", "created", "last used", "revoked", "name")
-            );
+            println!("{}", line("id", "role", "created", "last used", "revoked", "name"));
             let mut after = 0;
             loop {
                 let page = access::list_keys(&database, after, PAGE).await?;
@@ -95,10 +86,7 @@ pub async fn run(keys: &Keys) -> Result<(), Failure> {
                     let created = instant(Some(key.created_at));
                     let last_used = instant(key.last_used_at);
                     let revoked = instant(key.revoked_at);
-                    println!(
-                        "{}",
-                        line(&id, &key.role, &created, &last_used, &revoked, &key.name)
-                    );
+                    println!("{}", line(&id, &key.role, &created, &last_used, &revoked, &key.name));
                 }
                 match page.last() {
                     Some(key) => after = key.id,
@@ -126,8 +114,5 @@ fn line(id: &str, role: &str, created: &str, last_used: &str, revoked: &str, nam
 }
 
 fn instant(instant: Option<NaiveDateTime>) -> String {
-    instant.map_or_else(
-        || "-".into(),
-        |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    )
+    instant.map_or_else(|| "-".into(), |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

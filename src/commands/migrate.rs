@@ -63,8 +63,7 @@ async fn check(url: &str, release: &Release) -> Result<bool, Failure> {
 pub(super) async fn apply(url: &str, release: &Release) -> Result<Report, Failure> {
     // Hidden by itself when the standard error is not a terminal; the log then tells the long waits.
     let bar = ProgressBar::new(0).with_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
-            .expect("the template is tried by every run"),
+        ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}").expect("the template is tried by every run"),
     );
     let show = |progress: Progress<'_>| match progress {
         Progress::AwaitingTurn => tell(
@@ -77,10 +76,7 @@ pub(super) async fn apply(url: &str, release: &Release) -> Result<Report, Failur
             bar.set_position(done as u64);
             bar.set_message(name.to_owned());
         }
-        Progress::Busy(what) => tell(
-            &bar,
-            format!("{what} is held by an open transaction; trying again"),
-        ),
+        Progress::Busy(what) => tell(&bar, format!("{what} is held by an open transaction; trying again")),
     };
     let report = database::migrate(url, release, &show).await;
     bar.finish_and_clear();

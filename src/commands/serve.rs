@@ -30,11 +30,9 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
         tracing::warn!("{difference}");
     }
     let database = Database::connect(url).await?;
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        Failure::Work(format!(
-            "CONSUMABLE_LISTEN: cannot listen on {address}: {error}"
-        ))
-    })?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::Work(format!("CONSUMABLE_LISTEN: cannot listen on {address}: {error}")))?;
     raise_file_limit();
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, release = release.version(), "serving");

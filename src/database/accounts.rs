@@ -34,23 +34,18 @@ pub(super) enum Owner {
 pub(super) async fn prepare_owner(conn: &mut Conn, database: &str) -> mysql_async::Result<Owner> {
     match grant_owner(conn, database).await {
         Ok(()) => Ok(Owner::Ready),
-        Err(mysql_async::Error::Server(error)) if is_refusal(error.code) => {
-            Ok(Owner::Refused(format!(
-                "the procedures belong to the migrating account, because it may not make {OWNER} or grant it rights on \
+        Err(mysql_async::Error::Server(error)) if is_refusal(error.code) => Ok(Owner::Refused(format!(
+            "the procedures belong to the migrating account, because it may not make {OWNER} or grant it rights on \
              `{database}`: it needs CREATE USER, GRANT OPTION on the database, and SELECT on mysql.* ({})",
-                error.message
-            )))
-        }
+            error.message
+        ))),
         Err(error) => Err(error),
     }
 }
 
 /// Access denied in one of its forms, or a server that runs without accounts.
 pub(super) fn is_refusal(number: u16) -> bool {
-    matches!(
-        number,
-        1044 | 1045 | 1142 | 1143 | 1227 | 1290 | 1410 | 1419
-    )
+    matches!(number, 1044 | 1045 | 1142 | 1143 | 1227 | 1290 | 1410 | 1419)
 }
 
 async fn grant_owner(conn: &mut Conn, database: &str) -> mysql_async::Result<()> {
@@ -108,10 +103,8 @@ pub async fn make_gateway_account(url: &str, name: &str, password: &str) -> Resu
         let mut conn = Conn::new(opts).await?;
         let account = format!("{}@'localhost'", literal(name));
         let password = literal(password);
-        conn.query_drop(format!(
-            "CREATE USER IF NOT EXISTS {account} IDENTIFIED BY {password}"
-        ))
-        .await?;
+        conn.query_drop(format!("CREATE USER IF NOT EXISTS {account} IDENTIFIED BY {password}"))
+            .await?;
         conn.query_drop(format!("ALTER USER {account} IDENTIFIED BY {password}"))
             .await?;
         let pattern = quoted(&grant_pattern(&mut conn, &database).await?);
@@ -129,10 +122,7 @@ async fn grant_pattern(conn: &mut Conn, database: &str) -> mysql_async::Result<S
     if literal == Some(true) {
         return Ok(database.to_owned());
     }
-    Ok(database
-        .replace('\\', "\\\\")
-        .replace('_', "\\_")
-        .replace('%', "\\%"))
+    Ok(database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%"))
 }
 
 /// An identifier in back-quotes.

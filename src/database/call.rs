@@ -31,28 +31,17 @@ impl Database {
     /// [`Error::Rule`] for a SIGNAL of the catalogue, also when it comes after a result set; [`Error::Unavailable`]
     /// when there is no connection or no answer in time; [`Error::Overloaded`] when locks stayed taken; else
     /// [`Error::Internal`].
-    pub async fn call(
-        &self,
-        procedure: &str,
-        params: impl Into<Params> + Send,
-    ) -> Result<ResultSets, Error> {
+    pub async fn call(&self, procedure: &str, params: impl Into<Params> + Send) -> Result<ResultSets, Error> {
         let params = params.into();
         let places = match &params {
             Params::Empty => 0,
             Params::Positional(values) => values.len(),
             Params::Named(_) => {
-                return Err(Error::Internal(format!(
-                    "{procedure} was called with named parameters"
-                )));
+                return Err(Error::Internal(format!("{procedure} was called with named parameters")));
             }
         };
         let statement = format!("CALL {procedure}({})", vec!["?"; places].join(","));
-        match timeout(
-            CALL_DEADLINE,
-            self.call_until_final(procedure, &statement, &params),
-        )
-        .await
-        {
+        match timeout(CALL_DEADLINE, self.call_until_final(procedure, &statement, &params)).await {
             Ok(outcome) => outcome,
             // The dropped future takes its connection with it, so that no late answer meets the next caller.
             Err(_) => Err(Error::Unavailable(format!(
@@ -61,24 +50,17 @@ impl Database {
         }
     }
 
-    async fn call_until_final(
-        &self,
-        procedure: &str,
-        statement: &str,
-        params: &Params,
-    ) -> Result<ResultSets, Error> {
+    async fn call_until_final(&self, procedure: &str, statement: &str, params: &Params) -> Result<ResultSets, Error> {
         let mut failures = 0;
         let mut missing_since = None;
         loop {
             let mut conn = self.connection().await?;
             let error = match send(&mut conn, statement, params).await {
                 Ok(sets) => {
-                    return leave_no_transaction(conn, procedure)
-                        .await
-                        .map(|()| ResultSets {
-                            procedure: procedure.to_owned(),
-                            sets: sets.into_iter(),
-                        });
+                    return leave_no_transaction(conn, procedure).await.map(|()| ResultSets {
+                        procedure: procedure.to_owned(),
+                        sets: sets.into_iter(),
+                    });
                 }
                 Err(error) => error,
             };
@@ -110,11 +92,7 @@ impl Database {
     }
 }
 
-async fn send(
-    conn: &mut Conn,
-    statement: &str,
-    params: &Params,
-) -> mysql_async::Result<Vec<Vec<Row>>> {
+async fn send(conn: &mut Conn, statement: &str, params: &Params) -> mysql_async::Result<Vec<Vec<Row>>> {
     let mut result = conn.exec_iter(statement, params.clone()).await?;
     let mut sets = Vec::new();
     while !result.is_empty() {
@@ -127,10 +105,7 @@ async fn send(
 
 /// A session goes back to the pool as it came. The last packet says whether a transaction is open, without a round trip.
 async fn leave_no_transaction(mut conn: Conn, procedure: &str) -> Result<(), Error> {
-    let open = |ok: &mysql_async::OkPacket<'_>| {
-        ok.status_flags()
-            .contains(StatusFlags::SERVER_STATUS_IN_TRANS)
-    };
+    let open = |ok: &mysql_async::OkPacket<'_>| ok.status_flags().contains(StatusFlags::SERVER_STATUS_IN_TRANS);
     if !conn.last_ok_packet().is_some_and(open) {
         return Ok(());
     }

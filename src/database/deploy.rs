@@ -91,11 +91,7 @@ pub async fn check(url: &str, release: &Release) -> Result<Vec<Difference>, Erro
 /// # Errors
 /// [`Error::Unavailable`] without a connection to a server we know; [`Error::Overloaded`] when another run or an open
 /// transaction did not end in time; else [`Error::Internal`], with file, line and the server's words where there are any.
-pub async fn migrate(
-    url: &str,
-    release: &Release,
-    progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<Report, Error> {
+pub async fn migrate(url: &str, release: &Release, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Report, Error> {
     let opts = options(url)?;
     check_server(&opts).await?;
     let database = opts.db_name().unwrap_or_default().to_owned();
@@ -120,27 +116,14 @@ pub async fn migrate(
 fn deploying_pool(opts: Opts) -> Pool {
     // At least one, too: the driver closes what is above the lower bound.
     let one = PoolConstraints::new(1, 1).expect("1 <= 1");
-    let pool_opts = PoolOpts::default()
-        .with_constraints(one)
-        .with_reset_connection(false);
-    let setup = format!(
-        "{}, group_concat_max_len = 1048576",
-        session(LOCK_WAIT_SECONDS)
-    );
-    Pool::new(
-        OptsBuilder::from_opts(opts)
-            .pool_opts(pool_opts)
-            .setup(vec![setup]),
-    )
+    let pool_opts = PoolOpts::default().with_constraints(one).with_reset_connection(false);
+    let setup = format!("{}, group_concat_max_len = 1048576", session(LOCK_WAIT_SECONDS));
+    Pool::new(OptsBuilder::from_opts(opts).pool_opts(pool_opts).setup(vec![setup]))
 }
 
 /// Waits until no other run works on this database. The turn lasts as long as the connection: a killed run gives it
 /// back at once. Not the session of the work, whose loss would otherwise end the turn unnoticed in the middle.
-async fn take_turn(
-    opts: &Opts,
-    database: &str,
-    progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<Conn, Error> {
+async fn take_turn(opts: &Opts, database: &str, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Conn, Error> {
     let mut lock = format!("consumable migrate {database}");
     if lock.chars().count() > 64 {
         lock = hex(&Sha256::digest(lock.as_bytes()));
@@ -196,10 +179,7 @@ impl Run<'_> {
         self.make_tables(&differences).await?;
 
         let mut conn = self.pool.get_conn().await.map_err(decode)?;
-        match prepare_owner(&mut conn, self.database)
-            .await
-            .map_err(decode)?
-        {
+        match prepare_owner(&mut conn, self.database).await.map_err(decode)? {
             Owner::Ready => self.definer = Some(OWNER),
             Owner::Refused(sentence) => self.report.notices.push(sentence),
         }
@@ -209,10 +189,7 @@ impl Run<'_> {
 
     /// Text parameters and variables of a procedure take the database's collation.
     async fn check_collation(&self, conn: &mut Conn) -> Result<(), Error> {
-        let collation: Option<String> = conn
-            .query_first("SELECT @@collation_database")
-            .await
-            .map_err(decode)?;
+        let collation: Option<String> = conn.query_first("SELECT @@collation_database").await.map_err(decode)?;
         match collation.as_deref() {
             Some("utf8mb4_0900_ai_ci") => Ok(()),
             other => Err(Error::Internal(format!(
@@ -225,12 +202,8 @@ impl Run<'_> {
     }
 
     async fn make_tables(&mut self, differences: &[Difference]) -> Result<(), Error> {
-        let tables = |found: &&Difference| {
-            matches!(
-                found,
-                Difference::PendingMigration(_) | Difference::ChangedMigration(_)
-            )
-        };
+        let tables =
+            |found: &&Difference| matches!(found, Difference::PendingMigration(_) | Difference::ChangedMigration(_));
         let pending = differences.iter().filter(tables).count();
         if pending == 0 {
             return Ok(());
@@ -248,9 +221,7 @@ impl Run<'_> {
             let Err(error) = outcome else { return Ok(()) };
             let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
             if !patience.outlasts(cause, "a table", self.progress).await {
-                return Err(Error::Internal(format!(
-                    "the tables could not be made: {error}"
-                )));
+                return Err(Error::Internal(format!("the tables could not be made: {error}")));
             }
         }
     }

@@ -28,7 +28,8 @@ impl Run<'_> {
             }
         }
         for routine in self.release.routines() {
-            let is_newer = |found: &Difference| matches!(found, Difference::NewerRoutine(name, _) if name == routine.name());
+            let is_newer =
+                |found: &Difference| matches!(found, Difference::NewerRoutine(name, _) if name == routine.name());
             let differs = |found: &Difference| matches!(found, Difference::OtherRoutine(name) | Difference::EditedRoutine(name) if name == routine.name());
             match state.present(routine.name()) {
                 None => missing.push(routine),
@@ -84,12 +85,7 @@ impl Run<'_> {
 
     /// Creates or replaces a routine. By the text protocol: the prepared one refuses CREATE PROCEDURE (1295). Both
     /// statements go in one packet, so that the procedure is missing for a moment only, also when this process dies.
-    async fn create(
-        &mut self,
-        conn: &mut Conn,
-        routine: &Routine,
-        name: &str,
-    ) -> Result<(), Error> {
+    async fn create(&mut self, conn: &mut Conn, routine: &Routine, name: &str) -> Result<(), Error> {
         loop {
             let create = routine.create(name, self.definer);
             let statement = format!("DROP PROCEDURE IF EXISTS {name};{create}");
@@ -112,10 +108,7 @@ impl Run<'_> {
                 ));
                 continue;
             }
-            let exists = present(conn, Some(&[name]))
-                .await
-                .map_err(decode)?
-                .contains_key(name);
+            let exists = present(conn, Some(&[name])).await.map_err(decode)?.contains_key(name);
             if exists {
                 // The text ends too early, and the rest of the file is no statement.
                 self.drop_routine(conn, name).await?;
@@ -131,12 +124,7 @@ impl Run<'_> {
     }
 
     /// Runs one change of a procedure, again and again while an open transaction holds it.
-    async fn change(
-        &self,
-        conn: &mut Conn,
-        name: &str,
-        statement: &str,
-    ) -> mysql_async::Result<()> {
+    async fn change(&self, conn: &mut Conn, name: &str, statement: &str) -> mysql_async::Result<()> {
         let mut patience = Patience::new();
         loop {
             let Err(error) = conn.query_drop(statement).await else {

@@ -11,9 +11,7 @@ mod state;
 
 use std::time::Duration;
 
-use mysql_async::{
-    Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable,
-};
+use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
 
 use crate::error::Error;
 
@@ -73,9 +71,7 @@ impl Database {
             .stmt_cache_size(STATEMENTS_KEPT)
             .tcp_keepalive(Some(KEEPALIVE))
             .setup(vec![session(CALL_LOCK_WAIT_SECONDS)]);
-        Ok(Database {
-            pool: Pool::new(opts),
-        })
+        Ok(Database { pool: Pool::new(opts) })
     }
 
     /// Closes the idle connections, and waits for those in use.
@@ -89,9 +85,7 @@ impl Database {
     async fn connection(&self) -> Result<Conn, Error> {
         match tokio::time::timeout(ACQUIRE_DEADLINE, self.pool.get_conn()).await {
             Ok(connection) => connection.map_err(decode),
-            Err(_) => Err(Error::Unavailable(format!(
-                "no connection within {ACQUIRE_DEADLINE:?}"
-            ))),
+            Err(_) => Err(Error::Unavailable(format!("no connection within {ACQUIRE_DEADLINE:?}"))),
         }
     }
 }
@@ -115,8 +109,7 @@ fn session(lock_wait_seconds: u32) -> String {
 
 fn options(url: &str) -> Result<Opts, Error> {
     // The URL itself may hold a password and stays out of the text.
-    Opts::from_url(url)
-        .map_err(|error| Error::Internal(format!("DATABASE_URL cannot be used: {error}")))
+    Opts::from_url(url).map_err(|error| Error::Internal(format!("DATABASE_URL cannot be used: {error}")))
 }
 
 /// Asks on a connection of its own, without the session contract, which an unknown server would not understand.
@@ -128,12 +121,8 @@ async fn check_server(opts: &Opts) -> Result<(), Error> {
         Ok(version)
     };
     match tokio::time::timeout(ACQUIRE_DEADLINE, asked).await {
-        Ok(version) => {
-            supported(&version.map_err(decode)?.unwrap_or_default()).map_err(Error::Unavailable)
-        }
-        Err(_) => Err(Error::Unavailable(format!(
-            "no answer within {ACQUIRE_DEADLINE:?}"
-        ))),
+        Ok(version) => supported(&version.map_err(decode)?.unwrap_or_default()).map_err(Error::Unavailable),
+        Err(_) => Err(Error::Unavailable(format!("no answer within {ACQUIRE_DEADLINE:?}"))),
     }
 }
 
@@ -144,9 +133,7 @@ fn supported(version: &str) -> Result<(), String> {
             "the server is MariaDB ({version}), whose locks, errors and collations differ: use MySQL 8.0.19 or later"
         ));
     }
-    let mut numbers = version
-        .split(['.', '-'])
-        .map_while(|part| part.parse::<u16>().ok());
+    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u16>().ok());
     let mut next = || numbers.next().unwrap_or(0);
     if (next(), next(), next()) < OLDEST {
         return Err(format!(
@@ -164,9 +151,7 @@ fn decode(error: mysql_async::Error) -> Error {
             // Too many connections, of all or of this account; locks that stayed taken.
             1040 | 1203 | 1226 | 1205 | 1213 => Error::Overloaded(server.to_string()),
             // No access, no such database; the server is shutting down, read-only, or has closed the session.
-            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3169 | 4031 => {
-                Error::Unavailable(server.to_string())
-            }
+            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3169 | 4031 => Error::Unavailable(server.to_string()),
             number => Error::from_signal(number, &server.message)
                 .unwrap_or_else(|| Error::Internal(format!("the server refused: {server}"))),
         },
@@ -191,16 +176,9 @@ mod tests {
     #[test]
     fn older_servers_and_mariadb_are_refused_in_one_sentence() {
         for version in ["8.0.18", "5.7.44-log", "8", ""] {
-            assert!(
-                supported(version).unwrap_err().contains("too old"),
-                "{version}"
-            );
+            assert!(supported(version).unwrap_err().contains("too old"), "{version}");
         }
-        for version in [
-            "10.11.6-MariaDB-0+deb12u1",
-            "5.5.5-10.11.6-mariadb",
-            "11.4.2-MariaDB",
-        ] {
+        for version in ["10.11.6-MariaDB-0+deb12u1", "5.5.5-10.11.6-mariadb", "11.4.2-MariaDB"] {
             let sentence = supported(version).unwrap_err();
             assert!(
                 sentence.starts_with("the server is MariaDB") && !sentence.contains('\n'),

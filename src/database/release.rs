@@ -40,16 +40,9 @@ impl Release {
     ///
     /// # Errors
     /// [`Error::Internal`] when two routines bear the same name.
-    pub fn new(
-        version: &str,
-        migrations: Vec<Migration>,
-        mut routines: Vec<Routine>,
-    ) -> Result<Release, Error> {
+    pub fn new(version: &str, migrations: Vec<Migration>, mut routines: Vec<Routine>) -> Result<Release, Error> {
         routines.sort_by(|one, other| one.name().cmp(other.name()));
-        if let Some(same) = routines
-            .windows(2)
-            .find(|pair| pair[0].name() == pair[1].name())
-        {
+        if let Some(same) = routines.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
             return Err(Error::Internal(format!(
                 "{} and {} hold the same procedure",
                 same[0].file, same[1].file
@@ -137,10 +130,7 @@ impl Routine {
             .and_then(|last| last.strip_suffix(".sql"))
             .unwrap_or(file);
         if &text[name.clone()] != stem {
-            return Err(wrong(format!(
-                "the file creates {:?}, not {stem}",
-                &text[name]
-            )));
+            return Err(wrong(format!("the file creates {:?}, not {stem}", &text[name])));
         }
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if name.is_empty() || name.len() + PROBE.len() > 64 || !stem.bytes().all(plain) {
@@ -186,10 +176,7 @@ impl Routine {
     /// end, the server counts lines anew.
     pub(super) fn locate(&self, message: &str, behind: bool) -> String {
         if behind {
-            return format!(
-                "{}: the procedure ends before the file does: {message}",
-                self.file
-            );
+            return format!("{}: the procedure ends before the file does: {message}", self.file);
         }
         // The server does not count the blank lines a statement begins with.
         let skipped = self.text[..self.text.len() - self.text.trim_start().len()]
@@ -222,11 +209,7 @@ impl Words<'_> {
         loop {
             let rest = &self.text[self.at..];
             let trimmed = rest.trim_start();
-            let end_of = |mark: &str| {
-                trimmed
-                    .find(mark)
-                    .map_or(trimmed.len(), |at| at + mark.len())
-            };
+            let end_of = |mark: &str| trimmed.find(mark).map_or(trimmed.len(), |at| at + mark.len());
             let comment = if trimmed.starts_with("--") || trimmed.starts_with('#') {
                 end_of("\n")
             } else if trimmed.starts_with("/*") {
@@ -259,20 +242,15 @@ mod tests {
 
     #[test]
     fn a_text_is_taken_apart_at_its_name() {
-        let text = "\n-- PROCEDURE no; CREATE\n/* CREATE\n x */ # y\ncreate procedure pay_v1 (IN p_x INT)\nBEGIN END;\n";
+        let text =
+            "\n-- PROCEDURE no; CREATE\n/* CREATE\n x */ # y\ncreate procedure pay_v1 (IN p_x INT)\nBEGIN END;\n";
         let routine = Routine::parse("billing/pay_v1.sql", text).unwrap();
         assert_eq!(routine.name(), "pay_v1");
         assert_eq!(
             routine.create("pay_v1__probe", Some("'a'@'b'")),
-            text.replace(
-                "procedure pay_v1",
-                "DEFINER = 'a'@'b' PROCEDURE pay_v1__probe"
-            )
+            text.replace("procedure pay_v1", "DEFINER = 'a'@'b' PROCEDURE pay_v1__probe")
         );
-        assert_eq!(
-            routine.create("pay_v1", None),
-            text.replace("procedure", "PROCEDURE")
-        );
+        assert_eq!(routine.create("pay_v1", None), text.replace("procedure", "PROCEDURE"));
         assert_eq!(
             routine.locate("near 'x' at line 5", false),
             "billing/pay_v1.sql:6: near 'x' at line 5"
@@ -294,10 +272,7 @@ mod tests {
             ("a.sql", "-- CREATE PROCEDURE a() BEGIN END"),
             ("A.sql", "CREATE PROCEDURE A() BEGIN END"),
             ("a.sql", ""),
-            (
-                &format!("{long}.sql"),
-                &format!("CREATE PROCEDURE {long}() BEGIN END"),
-            ),
+            (&format!("{long}.sql"), &format!("CREATE PROCEDURE {long}() BEGIN END")),
         ] {
             let error = Routine::parse(file, text).unwrap_err().to_string();
             assert!(error.starts_with(file), "{error}");
@@ -307,16 +282,8 @@ mod tests {
     #[test]
     fn two_files_with_one_procedure_are_refused() {
         let routine = |file| Routine::parse(file, "CREATE PROCEDURE a() BEGIN END").unwrap();
-        let error = Release::new(
-            "1.0.0",
-            vec![],
-            vec![routine("x/a.sql"), routine("y/a.sql")],
-        )
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "x/a.sql and y/a.sql hold the same procedure"
-        );
+        let error = Release::new("1.0.0", vec![], vec![routine("x/a.sql"), routine("y/a.sql")]).unwrap_err();
+        assert_eq!(error.to_string(), "x/a.sql and y/a.sql hold the same procedure");
     }
 
     #[test]

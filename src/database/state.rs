@@ -71,11 +71,7 @@ impl State {
             "SELECT routine, content_sha256, server_sha256, release_version FROM consumable_routines ORDER BY routine",
         )
         .await?;
-        let by_name = |rows: Vec<Recorded>| {
-            rows.into_iter()
-                .map(|row| (row.routine.clone(), row))
-                .collect()
-        };
+        let by_name = |rows: Vec<Recorded>| rows.into_iter().map(|row| (row.routine.clone(), row)).collect();
         Ok(State {
             history,
             registry: registry.map(by_name),
@@ -116,10 +112,7 @@ impl State {
             match recorded {
                 _ if same => {}
                 Some(row) if release.is_older_than(&row.release_version) => {
-                    found.push(Difference::NewerRoutine(
-                        name(),
-                        row.release_version.clone(),
-                    ));
+                    found.push(Difference::NewerRoutine(name(), row.release_version.clone()));
                 }
                 _ => found.push(Difference::OtherRoutine(name())),
             }
@@ -131,12 +124,7 @@ impl State {
             }
         }
         let mut retired: Vec<_> = self.registry.iter().flat_map(HashMap::keys).collect();
-        retired.retain(|name| {
-            release
-                .routines()
-                .iter()
-                .all(|routine| routine.name() != name.as_str())
-        });
+        retired.retain(|name| release.routines().iter().all(|routine| routine.name() != name.as_str()));
         retired.sort();
         found.extend(retired.into_iter().cloned().map(Difference::UnknownRoutine));
         found
@@ -148,60 +136,38 @@ fn tables(history: &[Applied], release: &Release) -> Vec<Difference> {
     let mut migrations: Vec<_> = release.migrations().iter().collect();
     migrations.sort();
     for migration in &migrations {
-        match history
-            .iter()
-            .find(|row| row.version == migration.version())
-        {
+        match history.iter().find(|row| row.version == migration.version()) {
             None => found.push(Difference::PendingMigration(migration.to_string())),
-            Some(row)
-                if row.name != migration.name()
-                    || row.checksum != migration.checksum().to_string() =>
-            {
+            Some(row) if row.name != migration.name() || row.checksum != migration.checksum().to_string() => {
                 found.push(Difference::ChangedMigration(migration.to_string()));
             }
             Some(_) => {}
         }
     }
-    let newer = history.iter().filter(|row| {
-        migrations
-            .iter()
-            .all(|migration| migration.version() != row.version)
-    });
-    found.extend(
-        newer.map(|row| Difference::NewerMigration(format!("V{}__{}", row.version, row.name))),
-    );
+    let newer = history
+        .iter()
+        .filter(|row| migrations.iter().all(|migration| migration.version() != row.version));
+    found.extend(newer.map(|row| Difference::NewerMigration(format!("V{}__{}", row.version, row.name))));
     found
 }
 
 /// The server's view of one procedure, or of all.
-pub(super) async fn present(
-    conn: &mut Conn,
-    only: Option<&[&str]>,
-) -> mysql_async::Result<HashMap<String, Present>> {
+pub(super) async fn present(conn: &mut Conn, only: Option<&[&str]>) -> mysql_async::Result<HashMap<String, Present>> {
     let mut query = format!(
         "SELECT r.ROUTINE_NAME AS routine, r.DEFINER AS definer, {SERVER_SHA256} AS server_sha256 \
          FROM information_schema.ROUTINES r WHERE r.ROUTINE_SCHEMA = DATABASE() AND r.ROUTINE_TYPE = 'PROCEDURE'"
     );
     let mut params = Params::Empty;
     if let Some(names) = only {
-        query += &format!(
-            " AND r.ROUTINE_NAME IN ({})",
-            vec!["?"; names.len()].join(",")
-        );
+        query += &format!(" AND r.ROUTINE_NAME IN ({})", vec!["?"; names.len()].join(","));
         params = Params::Positional(names.iter().map(|name| (*name).into()).collect());
     }
     let rows: Vec<Present> = conn.exec(query, params).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.routine.clone(), row))
-        .collect())
+    Ok(rows.into_iter().map(|row| (row.routine.clone(), row)).collect())
 }
 
 /// Reads a book-keeping table: empty while it does not exist, `None` when the account may not read it.
-async fn book<T: FromRow + Send + 'static>(
-    conn: &mut Conn,
-    query: &str,
-) -> mysql_async::Result<Option<Vec<T>>> {
+async fn book<T: FromRow + Send + 'static>(conn: &mut Conn, query: &str) -> mysql_async::Result<Option<Vec<T>>> {
     match conn.query(query).await {
         Ok(rows) => Ok(Some(rows)),
         Err(mysql_async::Error::Server(error)) if error.code == 1146 => Ok(Some(Vec::new())),
@@ -246,13 +212,13 @@ impl Difference {
     /// How much it matters.
     pub fn weight(&self) -> Weight {
         match self {
-            Difference::PendingMigration(_)
-            | Difference::MissingRoutine(_)
-            | Difference::OtherRoutine(_) => Weight::Lack,
+            Difference::PendingMigration(_) | Difference::MissingRoutine(_) | Difference::OtherRoutine(_) => {
+                Weight::Lack
+            }
             Difference::ChangedMigration(_) | Difference::EditedRoutine(_) => Weight::Drift,
-            Difference::NewerMigration(_)
-            | Difference::NewerRoutine(..)
-            | Difference::UnknownRoutine(_) => Weight::Note,
+            Difference::NewerMigration(_) | Difference::NewerRoutine(..) | Difference::UnknownRoutine(_) => {
+                Weight::Note
+            }
         }
     }
 }
@@ -266,30 +232,23 @@ impl fmt::Display for Difference {
             Difference::ChangedMigration(name) => {
                 write!(f, "changed    {name}: the file is not the one that ran")
             }
-            Difference::NewerMigration(name) => write!(
-                f,
-                "newer      {name}: the database is newer than this program"
-            ),
+            Difference::NewerMigration(name) => write!(f, "newer      {name}: the database is newer than this program"),
             Difference::MissingRoutine(name) => {
                 write!(f, "missing    {name}: the database has no such procedure")
             }
             Difference::OtherRoutine(name) => {
                 write!(f, "differs    {name}: the database has another text of it")
             }
-            Difference::EditedRoutine(name) => write!(
-                f,
-                "edited     {name}: changed by hand since it was installed"
-            ),
+            Difference::EditedRoutine(name) => write!(f, "edited     {name}: changed by hand since it was installed"),
             Difference::NewerRoutine(name, release) => {
                 write!(
                     f,
                     "newer      {name}: installed by release {release}, which is newer than this program"
                 )
             }
-            Difference::UnknownRoutine(name) => write!(
-                f,
-                "unknown    {name}: installed by another release; left alone"
-            ),
+            Difference::UnknownRoutine(name) => {
+                write!(f, "unknown    {name}: installed by another release; left alone")
+            }
         }
     }
 }

@@ -25,9 +25,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let put_entity = path!("api" / "billing" / "entities" / String / String)
         .and(request.clone())
         .then(|entity_type, entity_ref, request: Request| {
-            request.answer("PUT", |request| {
-                put_entity(request, entity_type, entity_ref)
-            })
+            request.answer("PUT", |request| put_entity(request, entity_type, entity_ref))
         });
     let limitations = path!("api" / "billing" / "limitations")
         .and(request.clone())
@@ -83,8 +81,7 @@ async fn put_entity(mut request: Request, entity_type: String, entity_ref: Strin
         owner_user_id: text(&body.owner_user_id),
         provider_customer_id: text(&body.provider_customer_id),
     };
-    let mut entity =
-        billing::put_entity(&request.gateway.database, &entity_type, &entity_ref, fields).await?;
+    let mut entity = billing::put_entity(&request.gateway.database, &entity_type, &entity_ref, fields).await?;
     let status = match entity.made {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
@@ -115,8 +112,7 @@ async fn limitations(request: Request) -> Answer {
         Some(_) => return Err(Problem::field("held", "must be true or false")),
     };
     let entity = request.entity().await?;
-    let rows =
-        entitlement::limitations(&request.gateway.database, entity.id, None, held_only).await?;
+    let rows = entitlement::limitations(&request.gateway.database, entity.id, None, held_only).await?;
     Ok(json(StatusCode::OK, &views::Limitations::new(entity, rows)))
 }
 

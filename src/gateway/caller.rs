@@ -21,10 +21,7 @@ impl Secret {
     pub fn generate() -> Result<Secret, getrandom::Error> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
-        Ok(Secret(format!(
-            "ck_{}",
-            BASE64_URL_SAFE_NO_PAD.encode(bytes)
-        )))
+        Ok(Secret(format!("ck_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))))
     }
 
     /// What a caller presented, if it has the form of a secret.
@@ -67,10 +64,7 @@ impl Caller {
     /// Who did it, for the ledger: `key:7 name`, at most 128 characters, as many as it keeps.
     pub fn signature(&self) -> String {
         let (Caller::Service(key) | Caller::Admin(key)) = self;
-        format!("key:{} {}", key.id, key.name)
-            .chars()
-            .take(128)
-            .collect()
+        format!("key:{} {}", key.id, key.name).chars().take(128).collect()
     }
 
     fn may(&self, needs: Needs) -> bool {
@@ -112,11 +106,7 @@ impl Request {
     }
 }
 
-async fn authenticate(
-    gateway: &Gateway,
-    secret: Option<&str>,
-    needs: Needs,
-) -> Result<Caller, Problem> {
+async fn authenticate(gateway: &Gateway, secret: Option<&str>, needs: Needs) -> Result<Caller, Problem> {
     let unauthenticated = || {
         let detail = "Send Authorization: Bearer with a valid key";
         Problem::transport(Transport::Unauthenticated, detail)

@@ -22,9 +22,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .then(|request: Request| request.answer("POST", grant));
     let revoke = path!("api" / "console" / "billing" / "grants" / u64 / "revoke")
         .and(request)
-        .then(|grant_id, request: Request| {
-            request.answer("POST", move |request| revoke(request, grant_id))
-        });
+        .then(|grant_id, request: Request| request.answer("POST", move |request| revoke(request, grant_id)));
     grants.or(revoke).unify().boxed()
 }
 

@@ -78,14 +78,10 @@ async fn ready(request: Request) -> Answer {
             Ok(json(StatusCode::OK, &Ready { status, checks }))
         }
         _ => {
-            let details: Map<String, Value> = [
-                ("database", database),
-                ("procedures", procedures),
-                ("relay", relay),
-            ]
-            .map(|(check, word)| (check.to_owned(), word.into()))
-            .into_iter()
-            .collect();
+            let details: Map<String, Value> = [("database", database), ("procedures", procedures), ("relay", relay)]
+                .map(|(check, word)| (check.to_owned(), word.into()))
+                .into_iter()
+                .collect();
             Err(Problem::transport(Transport::NotReady, "").with_details(details))
         }
     }

@@ -1,8 +1,8 @@
 //! The HTTP side: parse, authorise, call one procedure, answer. No rule is here.
 //!
-//! One file per route family ([`billing`], [`console`], [`realtime`], [`health`]). Each gives its routes as one boxed
-//! filter, so that warp's types stay small; behind them, handlers are plain async functions from a [`request::Request`] to
-//! an answer or a [`problem::Problem`]. Neither is a warp rejection.
+//! One file per route family (`billing`, `console`, `realtime`, `health`). Each gives its routes as one boxed
+//! filter, so that warp's types stay small; behind them, handlers are plain async functions from a `request::Request` to
+//! an answer or a `problem::Problem`. Neither is a warp rejection.
 
 mod billing;
 mod caller;

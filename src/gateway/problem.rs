@@ -36,16 +36,8 @@ pub enum Transport {
 const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
     match transport {
         Transport::MalformedJson => ("MALFORMED_JSON", 400, "The body is not JSON"),
-        Transport::SubjectRequired => (
-            "SUBJECT_REQUIRED",
-            400,
-            "The request does not say whom it is about",
-        ),
-        Transport::Unauthenticated => (
-            "UNAUTHENTICATED",
-            401,
-            "The request does not prove who makes it",
-        ),
+        Transport::SubjectRequired => ("SUBJECT_REQUIRED", 400, "The request does not say whom it is about"),
+        Transport::Unauthenticated => ("UNAUTHENTICATED", 401, "The request does not prove who makes it"),
         Transport::Forbidden => ("FORBIDDEN", 403, "This caller may not do this"),
         Transport::NotFound => ("NOT_FOUND", 404, "There is nothing at this path"),
         Transport::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405, "This path has no such method"),
@@ -53,21 +45,19 @@ const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
         Transport::PayloadTooLarge => ("PAYLOAD_TOO_LARGE", 413, "The body is too large"),
         Transport::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", 415, "The body must be JSON"),
         Transport::Internal => ("INTERNAL", 500, "The request met a fault of the service"),
-        Transport::DatabaseUnavailable => {
-            ("DATABASE_UNAVAILABLE", 503, "The database is not available")
-        }
-        Transport::Overloaded => (
-            "OVERLOADED",
-            503,
-            "The service has more to do than it can take",
-        ),
+        Transport::DatabaseUnavailable => ("DATABASE_UNAVAILABLE", 503, "The database is not available"),
+        Transport::Overloaded => ("OVERLOADED", 503, "The service has more to do than it can take"),
         Transport::NotReady => ("NOT_READY", 503, "The service is not ready"),
     }
 }
 
 /// An error as its answer. The same cause gives the same body, byte for byte.
+// Boxed, so that answers that are not problems do not carry the room for one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Parts {
     code: &'static str,
     status: StatusCode,
     title: &'static str,
@@ -92,7 +82,7 @@ struct Body<'a> {
 
 impl Problem {
     fn new(code: &'static str, status: u16, title: &'static str, detail: &str) -> Problem {
-        Problem {
+        Problem(Box::new(Parts {
             code,
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             title,
@@ -101,7 +91,7 @@ impl Problem {
             details: Map::new(),
             field_errors: BTreeMap::new(),
             header: None,
-        }
+        }))
     }
 
     /// A transport row with a sentence on this occurrence; empty: the title is all there is to say.
@@ -109,9 +99,7 @@ impl Problem {
         let (code, status, title) = row(transport);
         let problem = Problem::new(code, status, title, detail);
         match transport {
-            Transport::Unauthenticated => {
-                problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-            }
+            Transport::Unauthenticated => problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Transport::DatabaseUnavailable | Transport::Overloaded | Transport::NotReady => {
                 problem.retry_after(RETRY_SECONDS)
             }
@@ -133,17 +121,17 @@ impl Problem {
 
     /// `METHOD_NOT_ALLOWED`, with the methods that are, such as `GET, PUT`.
     pub fn method(allowed: &'static str) -> Problem {
-        Problem::transport(Transport::MethodNotAllowed, "")
-            .with_header(ALLOW, HeaderValue::from_static(allowed))
+        Problem::transport(Transport::MethodNotAllowed, "").with_header(ALLOW, HeaderValue::from_static(allowed))
     }
 
     /// Names a field of the request as the cause: in `fieldErrors`, and in `details`, which say all there is to say.
     #[must_use]
     pub fn with_field(mut self, path: &str, text: &str) -> Problem {
-        self.field_errors.insert(path.to_owned(), text.to_owned());
-        self.details.insert(
+        self.0.field_errors.insert(path.to_owned(), text.to_owned());
+        self.0.details.insert(
             "fieldErrors".to_owned(),
-            self.field_errors
+            self.0
+                .field_errors
                 .iter()
                 .map(|(path, text)| (path.clone(), Value::from(text.as_str())))
                 .collect::<Map<_, _>>()
@@ -155,7 +143,7 @@ impl Problem {
     /// Replaces the details.
     #[must_use]
     pub fn with_details(mut self, details: Map<String, Value>) -> Problem {
-        self.details = details;
+        self.0.details = details;
         self
     }
 
@@ -166,14 +154,14 @@ impl Problem {
     }
 
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
-        self.header = Some((name, value));
+        self.0.header = Some((name, value));
         self
     }
 
     /// The name in the body, such as `VALIDATION_FAILED`.
     #[cfg(test)]
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 }
 
@@ -188,7 +176,7 @@ impl From<Error> for Problem {
             } => Problem::field(path, text),
             Error::Rule { code, text, .. } => {
                 let problem = Problem::rule(*code, text);
-                if problem.status.is_server_error() {
+                if problem.0.status.is_server_error() {
                     tracing::error!(%error, "a procedure failed");
                 }
                 match code {
@@ -217,23 +205,20 @@ impl Reply for Problem {
         let body = Body {
             r#type: format!(
                 "urn:consumable:error:{}",
-                self.code.to_ascii_lowercase().replace('_', "-")
+                self.0.code.to_ascii_lowercase().replace('_', "-")
             ),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            code: self.code,
-            details: &self.details,
-            field_errors: &self.field_errors,
+            title: self.0.title,
+            status: self.0.status.as_u16(),
+            detail: &self.0.detail,
+            code: self.0.code,
+            details: &self.0.details,
+            field_errors: &self.0.field_errors,
         };
         let mut response = warp::reply::json(&body).into_response();
-        *response.status_mut() = self.status;
+        *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        headers.extend(self.header);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.0.header);
         response
     }
 }
@@ -247,7 +232,7 @@ mod tests {
         for (code, row) in Code::ALL.iter().zip(catalogue()) {
             let problem = Problem::rule(*code, "text");
             assert_eq!(
-                (problem.code, problem.status.as_u16(), problem.title),
+                (problem.0.code, problem.0.status.as_u16(), problem.0.title),
                 (row.code.as_str(), row.status, row.title.as_str())
             );
         }
@@ -261,7 +246,7 @@ mod tests {
             Error::Overloaded("secret".into()),
         ] {
             let problem = Problem::from(error);
-            assert!(problem.status.is_server_error());
+            assert!(problem.0.status.is_server_error());
             assert!(!format!("{problem:?}").contains("secret"), "{problem:?}");
         }
     }

@@ -41,9 +41,7 @@ pub struct Request {
 pub type Answer = Result<Response, Problem>;
 
 /// Extracts the [`Request`]. Never rejects.
-pub fn request(
-    gateway: &Arc<Gateway>,
-) -> impl Filter<Extract = (Request,), Error = warp::Rejection> + Clone + use<> {
+pub fn request(gateway: &Arc<Gateway>) -> impl Filter<Extract = (Request,), Error = warp::Rejection> + Clone + use<> {
     let gateway = gateway.clone();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
@@ -71,11 +69,7 @@ fn boxed(body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync +
 
 impl Request {
     /// Answers with `handler` if the method is `allowed`, else with `METHOD_NOT_ALLOWED`.
-    pub async fn answer<F>(
-        self,
-        allowed: &'static str,
-        handler: impl FnOnce(Request) -> F,
-    ) -> Response
+    pub async fn answer<F>(self, allowed: &'static str, handler: impl FnOnce(Request) -> F) -> Response
     where
         F: Future<Output = Answer>,
     {
@@ -147,8 +141,7 @@ impl Request {
         let mut body = Vec::with_capacity(declared.min(BODY_BYTES));
         let mut length = 0;
         // Who asks before he sends (`Expect: 100-continue`) is told at once, and so is who would send too much to throw away.
-        let is_hopeless = declared > DISCARDED_BYTES
-            || declared > BODY_BYTES && self.headers.contains_key(EXPECT);
+        let is_hopeless = declared > DISCARDED_BYTES || declared > BODY_BYTES && self.headers.contains_key(EXPECT);
         while !is_hopeless && let Some(chunk) = self.body.next().await {
             let chunk = chunk.map_err(|_| {
                 // Nobody will read this: the connection broke, or the chunks are not chunks.

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -47,11 +46,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `routes` on `listener` until `shutdown` is true.
-pub async fn run(
-    listener: TcpListener,
-    routes: BoxedFilter<(Response,)>,
-    mut shutdown: watch::Receiver<bool>,
-) {
+pub async fn run(listener: TcpListener, routes: BoxedFilter<(Response,)>, mut shutdown: watch::Receiver<bool>) {
     let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -120,13 +115,9 @@ async fn connection(
 }
 
 /// One request with all that is the same for every route: its id, its span, its bound, and an answer even to a panic.
-async fn handle<S>(
-    routes: S,
-    request: Request<Incoming>,
-    in_flight: Arc<Semaphore>,
-) -> Result<Response, Infallible>
+async fn handle<S, B>(routes: S, request: Request<B>, in_flight: Arc<Semaphore>) -> Result<Response, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Service<Request<B>, Response = Response, Error = Infallible>,
 {
     let id = request_id(request.headers());
     // The path without the query: that may hold an access token.
@@ -138,9 +129,14 @@ where
     );
     let answer = async {
         let begun = Instant::now();
-        let response = match in_flight.try_acquire() {
+        // A full gateway is alive, and must not be killed for it: its health is told beside the bound.
+        let place = match request.uri().path().starts_with("/api/") {
+            true => in_flight.try_acquire().map(Some),
+            false => Ok(None),
+        };
+        let response = match place {
             Err(_) => Problem::transport(Transport::Overloaded, "").into_response(),
-            Ok(_permit) => match AssertUnwindSafe(routes.call(request)).catch_unwind().await {
+            Ok(_place) => match AssertUnwindSafe(routes.call(request)).catch_unwind().await {
                 Ok(Ok(response)) => response,
                 Err(_) => {
                     tracing::error!("a handler panicked");
@@ -159,14 +155,40 @@ where
 
 /// The caller's own id for the request, if it can be one, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let is_id = |id: &HeaderValue| {
-        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    };
+    let is_id = |id: &HeaderValue| (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
     if let Some(id) = headers.get("x-request-id").filter(|id| is_id(id)) {
         return id.clone();
     }
     // Without a source of randomness the ids are all the same, and still ids.
     let random = getrandom::u64().unwrap_or_default();
-    HeaderValue::from_str(&format!("{random:016x}"))
-        .unwrap_or_else(|_| HeaderValue::from_static("-"))
+    HeaderValue::from_str(&format!("{random:016x}")).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn status(path: &str, places: usize) -> u16 {
+        let routes = service_fn(async |request: Request<String>| {
+            assert_ne!(request.uri().path(), "/api/panic", "as the test wants it");
+            Ok(warp::reply().into_response())
+        });
+        let request = Request::builder().uri(path).body(String::new()).unwrap();
+        let in_flight = Arc::new(Semaphore::new(places));
+        let Ok(response) = handle(routes, request, in_flight).await;
+        assert!(response.headers().contains_key("x-request-id"));
+        response.status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn a_full_gateway_says_so_and_is_alive() {
+        assert_eq!(status("/api/x", 1).await, 200);
+        assert_eq!(status("/api/x", 0).await, 503);
+        assert_eq!(status("/healthz", 0).await, 200);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        assert_eq!(status("/api/panic", 1).await, 500);
+    }
 }

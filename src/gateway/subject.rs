@@ -24,17 +24,14 @@ impl Request {
                 .ok()
                 .filter(|_| is_number)
                 .map(Subject::Entity)
-                .ok_or_else(|| {
-                    Problem::field("billableEntityId", "must be a billable entity's id")
-                });
+                .ok_or_else(|| Problem::field("billableEntityId", "must be a billable entity's id"));
         }
         if let Some(slug) = named("x-workspace-slug", "workspaceSlug")? {
             wire::bounded(&slug, 64).map_err(|text| Problem::field("workspaceSlug", &text))?;
             return Ok(Subject::Workspace(slug));
         }
         let text = "give the header X-Billable-Entity-Id or X-Workspace-Slug";
-        Err(Problem::transport(Transport::SubjectRequired, text)
-            .with_field("billableEntityId", text))
+        Err(Problem::transport(Transport::SubjectRequired, text).with_field("billableEntityId", text))
     }
 
     /// The billable entity that the request is about.

@@ -110,9 +110,7 @@ impl<'de> Deserialize<'de> for Whole {
                 Ok(Whole(number))
             }
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
-                i64::try_from(number)
-                    .map(Whole)
-                    .map_err(|_| E::custom("is too large"))
+                i64::try_from(number).map(Whole).map_err(|_| E::custom("is too large"))
             }
         }
         deserializer.deserialize_any(Number)
@@ -130,15 +128,9 @@ impl<'de> Deserialize<'de> for Instant {
             .ok()
             .map(|instant| instant.with_timezone(&Utc).naive_utc().trunc_subsecs(3))
             // DATETIME ends with the year 9999, and knows no second 60, which chrono keeps as a long second 59.
-            .filter(|instant| {
-                (1970..=9999).contains(&instant.year()) && instant.nanosecond() < 1_000_000_000
-            })
+            .filter(|instant| (1970..=9999).contains(&instant.year()) && instant.nanosecond() < 1_000_000_000)
             .map(Instant)
-            .ok_or_else(|| {
-                de::Error::custom(
-                    "must be an instant such as 2026-03-01T00:00:00.000Z, from 1970 to 9999",
-                )
-            })
+            .ok_or_else(|| de::Error::custom("must be an instant such as 2026-03-01T00:00:00.000Z, from 1970 to 9999"))
     }
 }
 
@@ -159,9 +151,7 @@ impl<'de> Deserialize<'de> for Metadata {
         fn depth(value: &serde_json::Value) -> usize {
             match value {
                 serde_json::Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-                serde_json::Value::Object(fields) => {
-                    1 + fields.values().map(depth).max().unwrap_or(0)
-                }
+                serde_json::Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
                 _ => 0,
             }
         }
@@ -198,10 +188,7 @@ mod tests {
         let problem = decode::<Sample>(body.as_bytes()).unwrap_err();
         let text = format!("{problem:?}");
         let fields = text.split("field_errors: ").nth(1).unwrap();
-        (
-            problem.code(),
-            fields.split_once("}, ").unwrap().0.to_owned() + "}",
-        )
+        (problem.code(), fields.split_once("}, ").unwrap().0.to_owned() + "}")
     }
 
     #[test]
@@ -210,10 +197,7 @@ mod tests {
             (r#"{"amount": "1"}"#, r#"{"amount": "#),
             (r#"{"amount": 1.5}"#, r#"{"amount": "#),
             (r#"{"amount": 9223372036854775808}"#, r#"{"amount": "#),
-            (
-                r#"{"items": [{}, {"amount": true}]}"#,
-                r#"{"items[1].amount": "#,
-            ),
+            (r#"{"items": [{}, {"amount": true}]}"#, r#"{"items[1].amount": "#),
             (r#"{"items": [[1]]}"#, r#"{"items[0]": "#),
             (r#"{"name": "four"}"#, r#"{"name": "#),
             (r#"{"colour": 1}"#, r#"{"colour": "#),
@@ -239,11 +223,7 @@ mod tests {
 
     #[test]
     fn metadata_is_bounded_before_mysql_sees_it() {
-        let deep = format!(
-            "{{\"metadata\": {{\"a\": {}{}}}}}",
-            "[".repeat(40),
-            "]".repeat(40)
-        );
+        let deep = format!("{{\"metadata\": {{\"a\": {}{}}}}}", "[".repeat(40), "]".repeat(40));
         let long = format!("{{\"metadata\": {{\"{}\": 1}}}}", "k".repeat(20_000));
         for body in [deep, long] {
             assert!(refused(&body).1.starts_with("{\"metadata\": "), "{body}");

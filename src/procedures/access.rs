@@ -44,10 +44,7 @@ pub struct RevokedKey {
 ///
 /// # Errors
 /// As [`Database::call`].
-pub async fn authenticate(
-    database: &Database,
-    key_sha256: [u8; 32],
-) -> Result<Option<Holder>, Error> {
+pub async fn authenticate(database: &Database, key_sha256: [u8; 32]) -> Result<Option<Holder>, Error> {
     let mut sets = database
         .call("access_authenticate_v1", (key_sha256.as_slice(),))
         .await?;
@@ -58,12 +55,7 @@ pub async fn authenticate(
 ///
 /// # Errors
 /// `VALIDATION_FAILED`, and as [`Database::call`].
-pub async fn create_key(
-    database: &Database,
-    name: &str,
-    role: &str,
-    key_sha256: [u8; 32],
-) -> Result<Holder, Error> {
+pub async fn create_key(database: &Database, name: &str, role: &str, key_sha256: [u8; 32]) -> Result<Holder, Error> {
     database
         .call("access_create_key_v1", (name, role, key_sha256.as_slice()))
         .await?
@@ -74,15 +66,8 @@ pub async fn create_key(
 ///
 /// # Errors
 /// As [`Database::call`].
-pub async fn list_keys(
-    database: &Database,
-    after_id: u64,
-    limit: u32,
-) -> Result<Vec<ApiKey>, Error> {
-    database
-        .call("access_list_keys_v1", (after_id, limit))
-        .await?
-        .rows()
+pub async fn list_keys(database: &Database, after_id: u64, limit: u32) -> Result<Vec<ApiKey>, Error> {
+    database.call("access_list_keys_v1", (after_id, limit)).await?.rows()
 }
 
 /// Ends an API key from the next request on.
@@ -90,8 +75,5 @@ pub async fn list_keys(
 /// # Errors
 /// `API_KEY_NOT_FOUND`, and as [`Database::call`].
 pub async fn revoke_key(database: &Database, key_id: u64) -> Result<RevokedKey, Error> {
-    database
-        .call("access_revoke_key_v1", (key_id,))
-        .await?
-        .row()
+    database.call("access_revoke_key_v1", (key_id,)).await?.row()
 }

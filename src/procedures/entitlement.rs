@@ -1,12 +1,16 @@
 //! `sql/entitlement/`: limits, grants, uses, and the outbox of changes.
 
+mod outbox;
+
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
-use mysql_async::{Deserialized, FromRowError, Row};
+use mysql_async::{FromRowError, Row};
 use serde::Serialize;
 
 use crate::database::Database;
 use crate::error::{Code, Error};
+
+pub use outbox::{Change, OutboxState, changes_since, prune_changes};
 
 /// What a subject may use of one definition.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -38,10 +42,7 @@ pub struct Limitation {
 
 /// One grant, with what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-#[allow(
-    missing_docs,
-    reason = "the columns of entitlement_show_grant_in_tx_v1"
-)]
+#[allow(missing_docs, reason = "the columns of entitlement_show_grant_in_tx_v1")]
 pub struct Grant {
     pub id: u64,
     pub subject_id: u64,
@@ -110,10 +111,7 @@ pub struct ConsumeItem {
     pub metadata: Option<serde_json::Value>,
 }
 
-fn as_sql<S: serde::Serializer>(
-    instant: &Option<NaiveDateTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn as_sql<S: serde::Serializer>(instant: &Option<NaiveDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
     instant
         .map(|instant| instant.format("%Y-%m-%d %H:%M:%S%.3f").to_string())
         .serialize(serializer)
@@ -224,56 +222,6 @@ fn rule(problem: &str) -> Error {
         .unwrap_or_else(|| Error::Internal(format!("a procedure answered {problem:?}")))
 }
 
-/// Where the outbox stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
-pub struct OutboxState {
-    /// The oldest change that is kept; `None` when there is none.
-    pub oldest_sequence_no: Option<u64>,
-    /// The newest one, 0 when there never was any.
-    pub last_sequence_no: u64,
-    /// Up to where the call looked.
-    pub read_to_sequence_no: u64,
-}
-
-/// These codes of a workspace's subjects changed, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the columns of entitlement_changes_since_v1")]
-pub struct Change {
-    pub sequence_no: u64,
-    pub workspace_id: u64,
-    pub workspace_slug: String,
-    /// In alphabetical order.
-    pub codes: Vec<String>,
-    pub change_source: String,
-    pub changed_at: NaiveDateTime,
-}
-
-#[derive(FromRow)]
-struct ChangeRow {
-    sequence_no: u64,
-    workspace_id: u64,
-    workspace_slug: String,
-    codes: Deserialized<Vec<String>>,
-    change_source: String,
-    changed_at: NaiveDateTime,
-}
-
-impl From<ChangeRow> for Change {
-    fn from(row: ChangeRow) -> Change {
-        let Deserialized(mut codes) = row.codes;
-        // JSON_ARRAYAGG has no order of its own.
-        codes.sort_unstable();
-        Change {
-            sequence_no: row.sequence_no,
-            workspace_id: row.workspace_id,
-            workspace_slug: row.workspace_slug,
-            codes,
-            change_source: row.change_source,
-            changed_at: row.changed_at,
-        }
-    }
-}
-
 /// What a subject may use now: of every active definition, or of those that were ever granted to it or used by it.
 ///
 /// # Errors
@@ -295,20 +243,14 @@ pub async fn limitations(
 /// # Errors
 /// `SUBJECT_NOT_FOUND`, and as [`Database::call`].
 pub async fn recompute(database: &Database, subject_id: u64) -> Result<Vec<Limitation>, Error> {
-    database
-        .call("entitlement_recompute_v1", (subject_id,))
-        .await?
-        .rows()
+    database.call("entitlement_recompute_v1", (subject_id,)).await?.rows()
 }
 
 /// Makes one grant by hand, and gives it with the limitation it changed.
 ///
 /// # Errors
 /// As the procedure says, and as [`Database::call`].
-pub async fn grant(
-    database: &Database,
-    fields: GrantFields<'_>,
-) -> Result<(Grant, Limitation), Error> {
+pub async fn grant(database: &Database, fields: GrantFields<'_>) -> Result<(Grant, Limitation), Error> {
     let mut sets = database
         .call(
             "entitlement_grant_v1",
@@ -341,10 +283,7 @@ pub async fn revoke(
     created_by: &str,
 ) -> Result<(Grant, Limitation), Error> {
     let mut sets = database
-        .call(
-            "entitlement_revoke_v1",
-            (grant_id, idempotency_key, reason, created_by),
-        )
+        .call("entitlement_revoke_v1", (grant_id, idempotency_key, reason, created_by))
         .await?;
     Ok((sets.row()?, sets.row()?))
 }
@@ -353,49 +292,8 @@ pub async fn revoke(
 ///
 /// # Errors
 /// `VALIDATION_FAILED` for the call as a whole, and as [`Database::call`]. What is wrong with one request is its outcome.
-pub async fn consume(
-    database: &Database,
-    requests: &[ConsumeRequest],
-) -> Result<Vec<ItemOutcome>, Error> {
+pub async fn consume(database: &Database, requests: &[ConsumeRequest]) -> Result<Vec<ItemOutcome>, Error> {
     let requests = serde_json::to_string(requests)
         .map_err(|error| Error::Internal(format!("consume requests have no JSON: {error}")))?;
-    database
-        .call("entitlement_consume_v1", (requests,))
-        .await?
-        .rows()
-}
-
-/// What changed after `after`, among up to `limit` (1 to 10,000) outbox rows: of one workspace, or of all. `None` as
-/// `after` asks for no changes, only where the outbox stands.
-///
-/// # Errors
-/// As [`Database::call`].
-pub async fn changes_since(
-    database: &Database,
-    after: Option<u64>,
-    workspace_id: Option<u64>,
-    limit: u32,
-) -> Result<(OutboxState, Vec<Change>), Error> {
-    let mut sets = database
-        .call("entitlement_changes_since_v1", (after, workspace_id, limit))
-        .await?;
-    let state = sets.row()?;
-    let changes: Vec<ChangeRow> = sets.rows()?;
-    Ok((state, changes.into_iter().map(Change::from).collect()))
-}
-
-/// Deletes up to `limit` (1 to 10,000) outbox rows older than `keep_seconds` (60 or more), and gives how many.
-///
-/// # Errors
-/// As [`Database::call`].
-pub async fn prune_changes(
-    database: &Database,
-    keep_seconds: u32,
-    limit: u32,
-) -> Result<u64, Error> {
-    let mut sets = database
-        .call("entitlement_prune_changes_v1", (keep_seconds, limit))
-        .await?;
-    let (deleted,): (u64,) = sets.row()?;
-    Ok(deleted)
+    database.call("entitlement_consume_v1", (requests,)).await?.rows()
 }

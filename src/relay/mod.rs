@@ -159,13 +159,10 @@ impl Drop for Subscription {
         let mut state = self.hub.lock();
         // This subscription still counts. It may be of a channel that `restart_at` has replaced; then the other one stays,
         // unless nobody reads it either.
-        let is_last = state
-            .channels
-            .get(&self.workspace_id)
-            .is_some_and(|channel| {
-                let own = usize::from(self.receiver.same_channel(&channel.subscribe()));
-                channel.receiver_count() <= own
-            });
+        let is_last = state.channels.get(&self.workspace_id).is_some_and(|channel| {
+            let own = usize::from(self.receiver.same_channel(&channel.subscribe()));
+            channel.receiver_count() <= own
+        });
         if is_last {
             state.channels.remove(&self.workspace_id);
         }
@@ -193,9 +190,7 @@ mod tests {
         relay.hub.publish(vec![change(8, 1)], 8, true);
         let mut reader = relay.subscribe(1);
         assert_eq!(reader.position(), 8);
-        relay
-            .hub
-            .publish(vec![change(9, 2), change(10, 1)], 10, true);
+        relay.hub.publish(vec![change(9, 2), change(10, 1)], 10, true);
         assert_eq!(reader.next().await.unwrap().sequence_no, 10);
         assert_eq!(relay.subscribe(1).position(), 10);
     }
@@ -205,9 +200,7 @@ mod tests {
         let relay = Relay::at(0);
         let mut reader = relay.subscribe(1);
         let changes = (1..=CHANNEL_CHANGES as u64 + 1).map(|n| change(n, 1));
-        relay
-            .hub
-            .publish(changes.collect(), CHANNEL_CHANGES as u64 + 1, true);
+        relay.hub.publish(changes.collect(), CHANNEL_CHANGES as u64 + 1, true);
         assert_eq!(reader.next().await, Err(FellBehind));
     }
 

@@ -71,8 +71,7 @@ impl Relay {
     async fn poll(&self, database: &Database) -> Result<bool, Error> {
         // Only this task moves the position.
         let position = self.hub.lock().position;
-        let (outbox, changes) =
-            entitlement::changes_since(database, Some(position), None, POLL_CHANGES).await?;
+        let (outbox, changes) = entitlement::changes_since(database, Some(position), None, POLL_CHANGES).await?;
         if outbox.last_sequence_no < position {
             let now = outbox.last_sequence_no;
             tracing::warn!(position, now, "the outbox went back: another database");
@@ -80,8 +79,7 @@ impl Relay {
             return Ok(false);
         }
         let read_to = outbox.read_to_sequence_no;
-        let is_end =
-            read_to == outbox.last_sequence_no && read_to - position < u64::from(POLL_CHANGES);
+        let is_end = read_to == outbox.last_sequence_no && read_to - position < u64::from(POLL_CHANGES);
         self.hub.publish(changes, read_to, is_end);
         Ok(is_end)
     }

@@ -31,9 +31,7 @@ async fn the_owner_appends_to_the_ledger_and_the_gateway_only_calls() {
     // A name of its own: other tests share the server.
     let gateway = format!("gateway_{:08x}", getrandom::u32().unwrap());
     for password in ["pass'\"word", "second"] {
-        make_gateway_account(&test.url(), &gateway, password)
-            .await
-            .unwrap();
+        make_gateway_account(&test.url(), &gateway, password).await.unwrap();
     }
 
     let mut conn = Conn::new(Opts::from_url(&test.url_as(&gateway, "second")).unwrap())
@@ -47,10 +45,7 @@ async fn the_owner_appends_to_the_ledger_and_the_gateway_only_calls() {
             "CALL write_v1('ledger')",
             "UPDATE command denied to user 'consumable_owner'",
         ),
-        (
-            "SELECT * FROM billing_entitlement_balances",
-            "SELECT command denied",
-        ),
+        ("SELECT * FROM billing_entitlement_balances", "SELECT command denied"),
         (
             "INSERT INTO billing_entitlement_grants VALUES (3)",
             "INSERT command denied",
@@ -60,21 +55,12 @@ async fn the_owner_appends_to_the_ledger_and_the_gateway_only_calls() {
         assert!(error.contains(what), "{error}");
     }
     // It may not read the registry, but sees which procedures there are.
-    assert_eq!(
-        check(&test.url_as(&gateway, "second"), &release)
-            .await
-            .unwrap(),
-        []
-    );
+    assert_eq!(check(&test.url_as(&gateway, "second"), &release).await.unwrap(), []);
     let mut dba = test.session().await;
     dba.query_drop("DROP PROCEDURE write_v1").await.unwrap();
-    let found = check(&test.url_as(&gateway, "second"), &release)
-        .await
-        .unwrap();
+    let found = check(&test.url_as(&gateway, "second"), &release).await.unwrap();
     assert_eq!(found, [Difference::MissingRoutine("write_v1".into())]);
-    dba.query_drop(format!("DROP USER {gateway}@localhost"))
-        .await
-        .unwrap();
+    dba.query_drop(format!("DROP USER {gateway}@localhost")).await.unwrap();
 }
 
 #[tokio::test]
@@ -90,10 +76,7 @@ async fn an_account_with_rights_on_the_database_alone_owns_the_procedures() {
 
     let (url, release) = (test.url_as(&user, ""), release("1.0.0", &[ONE]));
     let report = migrate(&url, &release, &|_| ()).await.unwrap();
-    assert_eq!(
-        (report.created, report.notices.len()),
-        (vec!["one_v1".to_owned()], 1)
-    );
+    assert_eq!((report.created, report.notices.len()), (vec!["one_v1".to_owned()], 1));
     assert!(
         report.notices[0].starts_with("the procedures belong to the migrating account"),
         "{:?}",
@@ -105,13 +88,8 @@ async fn an_account_with_rights_on_the_database_alone_owns_the_procedures() {
 
     // An account with the rights gives them to the owner.
     let report = deploy(&test, &release).await;
-    assert_eq!(
-        (report.replaced, report.notices),
-        (vec!["one_v1".to_owned()], vec![])
-    );
-    dba.query_drop(format!("DROP USER {user}@localhost"))
-        .await
-        .unwrap();
+    assert_eq!((report.replaced, report.notices), (vec!["one_v1".to_owned()], vec![]));
+    dba.query_drop(format!("DROP USER {user}@localhost")).await.unwrap();
 }
 
 #[tokio::test]
@@ -129,18 +107,9 @@ async fn an_account_that_may_not_set_a_definer_changes_nothing_the_second_time()
     let url = test.url_as(&user, "");
     let report = migrate(&url, &release, &|_| ()).await.unwrap();
     assert_eq!((report.created.len(), report.notices.len()), (1, 1));
-    assert!(
-        report.notices[0].contains("SET_ANY_DEFINER"),
-        "{:?}",
-        report.notices
-    );
+    assert!(report.notices[0].contains("SET_ANY_DEFINER"), "{:?}", report.notices);
     let again = migrate(&url, &release, &|_| ()).await.unwrap();
-    assert_eq!(
-        (again.unchanged, again.replaced.len(), again.notices.len()),
-        (1, 0, 1)
-    );
+    assert_eq!((again.unchanged, again.replaced.len(), again.notices.len()), (1, 0, 1));
     assert_eq!(check(&url, &release).await.unwrap(), []);
-    dba.query_drop(format!("DROP USER {user}@localhost"))
-        .await
-        .unwrap();
+    dba.query_drop(format!("DROP USER {user}@localhost")).await.unwrap();
 }

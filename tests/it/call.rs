@@ -34,23 +34,17 @@ async fn all_result_sets_come_in_their_order_and_by_column_name() {
     );
     assert_eq!(sets.rows::<Item>().unwrap(), []);
     assert_eq!(sets.row::<Item>().unwrap(), item("last", Some(3)));
-    assert!(
-        matches!(sets.rows::<Item>(), Err(Error::Internal(text)) if text.contains("fewer result sets"))
-    );
+    assert!(matches!(sets.rows::<Item>(), Err(Error::Internal(text)) if text.contains("fewer result sets")));
 
     let mut sets = database.call("three_v1", ("x", 7)).await.unwrap();
-    assert!(
-        matches!(sets.row::<Item>(), Err(Error::Internal(text)) if text.contains("exactly one row"))
-    );
+    assert!(matches!(sets.row::<Item>(), Err(Error::Internal(text)) if text.contains("exactly one row")));
     #[derive(Debug, FromRow)]
     #[allow(dead_code, reason = "only its name matters")]
     struct Other {
         colour: String,
     }
     let mut sets = database.call("three_v1", ("x", 7)).await.unwrap();
-    assert!(
-        matches!(sets.rows::<Other>(), Err(Error::Internal(text)) if text.contains("[\"amount\", \"name\"]"))
-    );
+    assert!(matches!(sets.rows::<Other>(), Err(Error::Internal(text)) if text.contains("[\"amount\", \"name\"]")));
 }
 
 #[tokio::test]
@@ -58,11 +52,7 @@ async fn a_signal_is_a_rule_also_after_a_result_set() {
     let signal = "SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: items[0].amount: too small';";
     let at_once = format!("() BEGIN {signal} END");
     let after = format!("() BEGIN SELECT 1 AS one; {signal} END");
-    let test = TestDatabase::with(&release(
-        "1.0.0",
-        &[("at_once_v1", &at_once), ("after_v1", &after)],
-    ))
-    .await;
+    let test = TestDatabase::with(&release("1.0.0", &[("at_once_v1", &at_once), ("after_v1", &after)])).await;
     let database = test.connect().await;
     for procedure in ["at_once_v1", "after_v1"] {
         let expected = Error::Rule {
@@ -70,11 +60,7 @@ async fn a_signal_is_a_rule_also_after_a_result_set() {
             field: Some("items[0].amount".into()),
             text: "too small".into(),
         };
-        assert_eq!(
-            database.call(procedure, ()).await.unwrap_err(),
-            expected,
-            "{procedure}"
-        );
+        assert_eq!(database.call(procedure, ()).await.unwrap_err(), expected, "{procedure}");
     }
 }
 
@@ -85,8 +71,7 @@ async fn a_session_keeps_the_contract_and_no_transaction() {
         UNION ALL SELECT @@collation_connection, CONNECTION_ID(); END";
     let open = "() BEGIN START TRANSACTION; SELECT 1 AS one FROM consumable_routines LIMIT 1; END";
     let raise = "() BEGIN START TRANSACTION; SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 52104, MESSAGE_TEXT = 'GRANT_NOT_FOUND: no'; END";
-    let is_open =
-        "() BEGIN SELECT 'open' AS name, COUNT(*) AS amount FROM information_schema.INNODB_TRX
+    let is_open = "() BEGIN SELECT 'open' AS name, COUNT(*) AS amount FROM information_schema.INNODB_TRX
         WHERE trx_mysql_thread_id = CONNECTION_ID(); END";
     let routines = [
         ("settings_v1", settings),
@@ -104,12 +89,7 @@ async fn a_session_keeps_the_contract_and_no_transaction() {
     .unwrap();
 
     let database = test.connect().await;
-    let rows: Vec<Item> = database
-        .call("settings_v1", ())
-        .await
-        .unwrap()
-        .rows()
-        .unwrap();
+    let rows: Vec<Item> = database.call("settings_v1", ()).await.unwrap().rows().unwrap();
     assert_eq!(
         rows[0],
         Item {
@@ -149,12 +129,7 @@ async fn a_session_keeps_the_contract_and_no_transaction() {
             .amount,
         Some(0)
     );
-    let rows: Vec<Item> = database
-        .call("settings_v1", ())
-        .await
-        .unwrap()
-        .rows()
-        .unwrap();
+    let rows: Vec<Item> = database.call("settings_v1", ()).await.unwrap().rows().unwrap();
     assert_eq!(
         rows[2].amount, connection,
         "the connection was not replaced, only cleaned"
@@ -185,24 +160,15 @@ async fn deadlocks_are_repeated_until_both_are_done() {
         COMMIT; END";
     let test = TestDatabase::with(&release("1.0.0", &[("pair_v1", body)])).await;
     let mut dba = test.session().await;
-    dba.query_drop(
-        "CREATE TABLE pair (id INT PRIMARY KEY, n INT); INSERT INTO pair VALUES (1, 0), (2, 0)",
-    )
-    .await
-    .unwrap();
+    dba.query_drop("CREATE TABLE pair (id INT PRIMARY KEY, n INT); INSERT INTO pair VALUES (1, 0), (2, 0)")
+        .await
+        .unwrap();
     // The table is younger than the deployment that grants rights on tables.
-    consumable::database::migrate(
-        &test.url(),
-        &release("1.0.0", &[("pair_v1", body)]),
-        &|_| (),
-    )
-    .await
-    .unwrap();
+    consumable::database::migrate(&test.url(), &release("1.0.0", &[("pair_v1", body)]), &|_| ())
+        .await
+        .unwrap();
     let database = test.connect().await;
-    let (one, two) = tokio::join!(
-        database.call("pair_v1", (1, 2)),
-        database.call("pair_v1", (2, 1))
-    );
+    let (one, two) = tokio::join!(database.call("pair_v1", (1, 2)), database.call("pair_v1", (2, 1)));
     one.unwrap();
     two.unwrap();
     let sums: Vec<i32> = dba.query("SELECT n FROM pair").await.unwrap();

@@ -25,15 +25,9 @@ pub async fn procedures(conn: &mut Conn) -> Vec<(String, String, String)> {
 }
 
 pub const ONE: (&str, &str) = ("one_v1", "() BEGIN SELECT 1 AS n; END");
-pub const TWO: (&str, &str) = (
-    "two_v1",
-    "(IN p_x INT) BEGIN CALL one_v1(); SELECT p_x AS n; END",
-);
+pub const TWO: (&str, &str) = ("two_v1", "(IN p_x INT) BEGIN CALL one_v1(); SELECT p_x AS n; END");
 pub const OTHER_ONE: (&str, &str) = ("one_v1", "() BEGIN SELECT 11 AS n; END");
-pub const OTHER_TWO: (&str, &str) = (
-    "two_v1",
-    "(IN p_x INT) BEGIN CALL one_v1(); SELECT p_x + 1 AS n; END",
-);
+pub const OTHER_TWO: (&str, &str) = ("two_v1", "(IN p_x INT) BEGIN CALL one_v1(); SELECT p_x + 1 AS n; END");
 
 #[tokio::test]
 async fn twice_does_nothing_the_second_time() {
@@ -73,9 +67,7 @@ async fn every_migration_may_run_again_when_a_kill_kept_it_from_being_recorded()
     let before = tables(&test).await;
     // DDL commits by itself; refinery writes its history afterwards. This is a kill after each single file.
     let mut dba = test.session().await;
-    dba.query_drop("DELETE FROM refinery_schema_history")
-        .await
-        .unwrap();
+    dba.query_drop("DELETE FROM refinery_schema_history").await.unwrap();
     assert_eq!(
         deploy(&test, &release).await.migrations.len(),
         release.migrations().len()
@@ -96,11 +88,7 @@ async fn an_edit_by_hand_is_found_and_mended() {
     ] {
         dba.query_drop(edit).await.unwrap();
         let found = differences(&test, &release).await;
-        assert_eq!(
-            found,
-            [Difference::EditedRoutine("two_v1".into())],
-            "{edit}"
-        );
+        assert_eq!(found, [Difference::EditedRoutine("two_v1".into())], "{edit}");
         assert_eq!(found[0].weight(), Weight::Drift);
         assert_eq!(
             found[0].to_string(),
@@ -139,18 +127,9 @@ async fn a_text_that_does_not_compile_replaces_nothing() {
             ": the procedure ends before the file does: You have an error",
         ),
     ] {
-        let wrong = release(
-            "1.0.1",
-            &[OTHER_ONE, ("three_v1", "() BEGIN END"), ("two_v1", broken)],
-        );
-        let error = migrate(&test.url(), &wrong, &|_| ())
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with(&format!("sql/test/two_v1.sql{line}")),
-            "{error}"
-        );
+        let wrong = release("1.0.1", &[OTHER_ONE, ("three_v1", "() BEGIN END"), ("two_v1", broken)]);
+        let error = migrate(&test.url(), &wrong, &|_| ()).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("sql/test/two_v1.sql{line}")), "{error}");
         assert_eq!(procedures(&mut dba).await, before, "{broken}");
     }
 }
@@ -158,11 +137,7 @@ async fn a_text_that_does_not_compile_replaces_nothing() {
 #[tokio::test]
 async fn a_newer_database_is_left_alone() {
     let old = release("1.9.0", &[ONE, TWO]);
-    let test = TestDatabase::with(&release(
-        "1.10.0",
-        &[OTHER_ONE, TWO, ("three_v1", "() BEGIN END")],
-    ))
-    .await;
+    let test = TestDatabase::with(&release("1.10.0", &[OTHER_ONE, TWO, ("three_v1", "() BEGIN END")])).await;
     let found = differences(&test, &old).await;
     assert_eq!(
         found,
@@ -171,26 +146,16 @@ async fn a_newer_database_is_left_alone() {
             Difference::UnknownRoutine("three_v1".into())
         ]
     );
-    assert!(
-        found
-            .iter()
-            .all(|difference| difference.weight() == Weight::Note)
-    );
+    assert!(found.iter().all(|difference| difference.weight() == Weight::Note));
     let report = deploy(&test, &old).await;
     assert_eq!(
-        (
-            report.unchanged,
-            report.replaced.len(),
-            report.notices.len()
-        ),
+        (report.unchanged, report.replaced.len(), report.notices.len()),
         (1, 0, 1)
     );
     assert!(report.notices[0].contains("1.10.0"), "{:?}", report.notices);
 
     let mut migrations = old.migrations().to_vec();
-    migrations.push(
-        Migration::unapplied("V9000__later", "CREATE TABLE later (id INT PRIMARY KEY)").unwrap(),
-    );
+    migrations.push(Migration::unapplied("V9000__later", "CREATE TABLE later (id INT PRIMARY KEY)").unwrap());
     let newer = Release::new("2.0.0", migrations, old.routines().to_vec()).unwrap();
     deploy(&test, &newer).await;
     let found = differences(&test, &old).await;
@@ -220,29 +185,21 @@ async fn a_migration_whose_file_changed_is_refused() {
         differences(&test, &other).await,
         [Difference::ChangedMigration("V9000__later".into())]
     );
-    let error = migrate(&test.url(), &other, &|_| ())
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = migrate(&test.url(), &other, &|_| ()).await.unwrap_err().to_string();
     assert!(error.contains("V9000__later"), "{error}");
 }
 
 #[tokio::test]
 async fn refinery_itself_makes_the_same_tables() {
     let release = Release::embedded().unwrap();
-    let (ours, theirs) = (
-        TestDatabase::with(&release).await,
-        TestDatabase::empty().await,
-    );
-    let migrations =
-        load_sql_migrations(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    let (ours, theirs) = (TestDatabase::with(&release).await, TestDatabase::empty().await);
+    let migrations = load_sql_migrations(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
     let mut pool = Pool::new(Opts::from_url(&theirs.url()).unwrap());
     Runner::new(&migrations).run_async(&mut pool).await.unwrap();
     pool.disconnect().await.unwrap();
     let (ours, theirs) = (tables(&ours).await, tables(&theirs).await);
     assert!(
-        ours.iter()
-            .any(|table| table.contains("ck_routines_content_sha256")),
+        ours.iter().any(|table| table.contains("ck_routines_content_sha256")),
         "{ours:?}"
     );
     assert_eq!(ours, theirs);
@@ -282,20 +239,14 @@ async fn a_database_that_cannot_serve_is_one_sentence() {
         .unwrap_err();
     assert!(error.to_string().contains("run ALTER DATABASE"), "{error}");
 
-    let nowhere =
-        OptsBuilder::from_opts(Opts::from_url(&test.url()).unwrap()).socket(Some("/nowhere"));
+    let nowhere = OptsBuilder::from_opts(Opts::from_url(&test.url()).unwrap()).socket(Some("/nowhere"));
     assert!(Conn::new(nowhere).await.is_err());
-    let error = check(
-        "mysql://root@localhost/none?socket=/nowhere",
-        &release("1.0.0", &[]),
-    )
-    .await
-    .unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)), "{error}");
-    let absent = test.url().replace(&name, "deploy_absent");
-    let error = migrate(&absent, &release("1.0.0", &[]), &|_| ())
+    let error = check("mysql://root@localhost/none?socket=/nowhere", &release("1.0.0", &[]))
         .await
         .unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    let absent = test.url().replace(&name, "deploy_absent");
+    let error = migrate(&absent, &release("1.0.0", &[]), &|_| ()).await.unwrap_err();
     assert!(
         matches!(&error, Error::Unavailable(text) if text.contains("deploy_absent")),
         "{error}"
@@ -304,14 +255,10 @@ async fn a_database_that_cannot_serve_is_one_sentence() {
 
 #[tokio::test]
 async fn a_full_deployment_takes_well_under_a_second() {
-    let columns: String = (0..12)
-        .map(|n| format!("c{n} VARCHAR(64) NOT NULL, "))
-        .collect();
+    let columns: String = (0..12).map(|n| format!("c{n} VARCHAR(64) NOT NULL, ")).collect();
     let mut migrations = release("1.0.0", &[]).migrations().to_vec();
     migrations.extend((0..26).map(|n| {
-        let sql = format!(
-            "CREATE TABLE t{n} ({columns} PRIMARY KEY (c0), KEY (c1, c2), CHECK (c3 <> ''))"
-        );
+        let sql = format!("CREATE TABLE t{n} ({columns} PRIMARY KEY (c0), KEY (c1, c2), CHECK (c3 <> ''))");
         Migration::unapplied(&format!("V{}__t", 9000 + n), &sql).unwrap()
     }));
     let body = format!(
@@ -319,16 +266,8 @@ async fn a_full_deployment_takes_well_under_a_second() {
         "SELECT COUNT(*) INTO v_x FROM t1; ".repeat(100)
     );
     let routines: Vec<_> = (0..15).map(|n| format!("p{n}_v1")).collect();
-    let routines: Vec<_> = routines
-        .iter()
-        .map(|name| (name.as_str(), body.as_str()))
-        .collect();
-    let release = Release::new(
-        "1.0.0",
-        migrations,
-        release("1.0.0", &routines).routines().to_vec(),
-    )
-    .unwrap();
+    let routines: Vec<_> = routines.iter().map(|name| (name.as_str(), body.as_str())).collect();
+    let release = Release::new("1.0.0", migrations, release("1.0.0", &routines).routines().to_vec()).unwrap();
     let test = TestDatabase::empty().await;
     for _ in 0..2 {
         let begun = Instant::now();

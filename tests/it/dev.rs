@@ -60,17 +60,10 @@ impl Dev {
             .expect("ready in time");
         if !ready {
             let mut said = String::new();
-            child
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut said)
-                .await
-                .unwrap();
+            child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
             panic!("dev ended before it was ready: {said}");
         }
-        let whereabouts =
-            serde_json::from_slice(&fs::read(folder.join("dev.json")).unwrap()).unwrap();
+        let whereabouts = serde_json::from_slice(&fs::read(folder.join("dev.json")).unwrap()).unwrap();
         Dev {
             child,
             printed,
@@ -108,11 +101,7 @@ impl Dev {
 
 /// Pastes a line into a shell.
 async fn paste(line: &str) -> String {
-    let output = Command::new("sh")
-        .args(["-c", line])
-        .output()
-        .await
-        .unwrap();
+    let output = Command::new("sh").args(["-c", line]).output().await.unwrap();
     assert!(
         output.status.success(),
         "{line}: {}",
@@ -127,19 +116,12 @@ async fn what_it_prints_works_when_pasted_and_the_data_is_found_again() {
     let data = folder.path().join("data");
     let dev = Dev::start(&data, &[]).await;
     assert_eq!(
-        fs::metadata(data.join("dev.json"))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777,
+        fs::metadata(data.join("dev.json")).unwrap().permissions().mode() & 0o777,
         0o600
     );
 
     let mut watching = Command::new("sh")
-        .args([
-            "-c",
-            &format!("exec {}", dev.line("curl", "/api/realtime/events")),
-        ])
+        .args(["-c", &format!("exec {}", dev.line("curl", "/api/realtime/events"))])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -148,23 +130,18 @@ async fn what_it_prints_works_when_pasted_and_the_data_is_found_again() {
     // The position comes first: from here on nothing is missed.
     until_line(&mut heard, "id:").await;
 
-    let limitations: Json =
-        serde_json::from_str(&paste(&dev.line("curl", "/api/billing/limitations")).await).unwrap();
+    let limitations: Json = serde_json::from_str(&paste(&dev.line("curl", "/api/billing/limitations")).await).unwrap();
     let available = |code: &str, of: &Json| {
         let all = of["limitations"].as_array().unwrap();
-        all.iter()
-            .find(|limitation| limitation["code"] == code)
-            .unwrap()["availableAmount"]
+        all.iter().find(|limitation| limitation["code"] == code).unwrap()["availableAmount"]
             .as_i64()
             .unwrap()
     };
     assert_eq!(
-        ["ai.credits", "annuity.calculations.monthly", "projects.max"]
-            .map(|code| available(code, &limitations)),
+        ["ai.credits", "annuity.calculations.monthly", "projects.max"].map(|code| available(code, &limitations)),
         [1000, 100, 5]
     );
-    let consumed: Json =
-        serde_json::from_str(&paste(&dev.line("curl", "/api/billing/consume")).await).unwrap();
+    let consumed: Json = serde_json::from_str(&paste(&dev.line("curl", "/api/billing/consume")).await).unwrap();
     assert_eq!(
         (&consumed["outcome"], available("ai.credits", &consumed)),
         (&Json::from("accepted"), 980)
@@ -176,11 +153,7 @@ async fn what_it_prints_works_when_pasted_and_the_data_is_found_again() {
     );
 
     // A DBA's CALL, with the client that it names, where the private copy brings one.
-    let client = dev
-        .printed
-        .lines()
-        .find(|line| line.contains(" -S '"))
-        .unwrap();
+    let client = dev.printed.lines().find(|line| line.contains(" -S '")).unwrap();
     if Path::new(client.split(' ').next().unwrap()).exists() {
         let call = dev.line("CALL", "entitlement_grant_v1");
         paste(&format!("{client} -e \"{call}\"")).await;
@@ -197,16 +170,14 @@ async fn what_it_prints_works_when_pasted_and_the_data_is_found_again() {
     let again = Dev::start(&data, &[]).await;
     assert_eq!(again.whereabouts["serviceKey"], keys);
     let limitations: Json =
-        serde_json::from_str(&paste(&again.line("curl", "/api/billing/limitations")).await)
-            .unwrap();
+        serde_json::from_str(&paste(&again.line("curl", "/api/billing/limitations")).await).unwrap();
     assert!(available("ai.credits", &limitations) < 1500);
     assert_ne!(available("ai.credits", &limitations), 1000);
     again.stop().await;
 
     let reset = Dev::start(&data, &["--reset"]).await;
     let limitations: Json =
-        serde_json::from_str(&paste(&reset.line("curl", "/api/billing/limitations")).await)
-            .unwrap();
+        serde_json::from_str(&paste(&reset.line("curl", "/api/billing/limitations")).await).unwrap();
     assert_eq!(available("ai.credits", &limitations), 1000);
     reset.stop().await;
 }
@@ -239,41 +210,23 @@ async fn what_stands_in_the_way_is_said_in_one_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for (arguments, code, sentence) in [
-        (
-            vec!["--listen", &address],
-            1,
-            "choose another with --listen",
-        ),
-        (
-            vec!["--listen", "0.0.0.0:0"],
-            1,
-            "dev serves on loopback only",
-        ),
-        (
-            vec!["--listen", "nowhere"],
-            2,
-            "CONSUMABLE_LISTEN is \"nowhere\"",
-        ),
+        (vec!["--listen", &address], 1, "choose another with --listen"),
+        (vec!["--listen", "0.0.0.0:0"], 1, "dev serves on loopback only"),
+        (vec!["--listen", "nowhere"], 2, "CONSUMABLE_LISTEN is \"nowhere\""),
         (
             vec!["--listen", "127.0.0.1:0", "--mysqld", "/no/such/mysqld"],
             1,
             "no such program exists",
         ),
     ] {
-        let output = command(&folder.path().join("data"), &arguments)
-            .output()
-            .await
-            .unwrap();
+        let output = command(&folder.path().join("data"), &arguments).output().await.unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
         one_sentence(&output.stderr, sentence);
     }
 }
 
 /// The next line that begins like this, in time.
-async fn until_line(
-    lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
-    begins: &str,
-) -> String {
+async fn until_line(lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStdout>>, begins: &str) -> String {
     let search = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             if line.starts_with(begins) {
@@ -291,8 +244,5 @@ async fn until_line(
 fn one_sentence(stderr: &[u8], sentence: &str) {
     let said = String::from_utf8_lossy(stderr);
     let last = said.lines().last().unwrap_or_default();
-    assert!(
-        last.starts_with("consumable: ") && last.contains(sentence),
-        "{said}"
-    );
+    assert!(last.starts_with("consumable: ") && last.contains(sentence), "{said}");
 }

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use consumable::database::embedded::{
-    EmbeddedError, EmbeddedServer, Progress, ServerProgram, Storage, find_server,
-};
+use consumable::database::embedded::{EmbeddedError, EmbeddedServer, Progress, ServerProgram, Storage, find_server};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -21,16 +19,8 @@ async fn start(folder: &Path) -> Result<EmbeddedServer, EmbeddedError> {
     start_with(&server_program().await, folder).await
 }
 
-async fn start_with(
-    program: &ServerProgram,
-    folder: &Path,
-) -> Result<EmbeddedServer, EmbeddedError> {
-    EmbeddedServer::start(
-        program,
-        Storage::Persistent(folder.to_path_buf()),
-        Progress::Silent,
-    )
-    .await
+async fn start_with(program: &ServerProgram, folder: &Path) -> Result<EmbeddedServer, EmbeddedError> {
+    EmbeddedServer::start(program, Storage::Persistent(folder.to_path_buf()), Progress::Silent).await
 }
 
 /// The sentence of a start that must not succeed.
@@ -73,12 +63,7 @@ fn script(folder: &Path, body: &str) -> PathBuf {
 /// Runs one of the `as_child_` tests below in a process of its own, which can be killed.
 fn child(test: &str, folder: &Path) -> Command {
     let mut command = Command::new(env::current_exe().expect("this program"));
-    command.args([
-        "--exact",
-        &format!("embedded::{test}"),
-        "--ignored",
-        "--nocapture",
-    ]);
+    command.args(["--exact", &format!("embedded::{test}"), "--ignored", "--nocapture"]);
     command
         .env("CONSUMABLE_TEST_FOLDER", folder)
         .stdout(Stdio::piped())
@@ -144,10 +129,7 @@ async fn data_survive_a_stop_and_a_folder_has_one_owner() {
     query(&server, "CREATE DATABASE kept").await;
 
     let refusal = sentence(start(&data).await);
-    let expected = format!(
-        "is in use by another consumable dev (process {})",
-        std::process::id()
-    );
+    let expected = format!("is in use by another consumable dev (process {})", std::process::id());
     assert!(refusal.contains(&expected), "{refusal}");
     assert!(sentence(EmbeddedServer::erase(&data).await).contains(&expected));
 
@@ -157,9 +139,7 @@ async fn data_survive_a_stop_and_a_folder_has_one_owner() {
 
     let server = start(&data).await.expect("a second start");
     assert_eq!(
-        query(&server, "SHOW DATABASES LIKE 'kept'")
-            .await
-            .as_deref(),
+        query(&server, "SHOW DATABASES LIKE 'kept'").await.as_deref(),
         Some("kept")
     );
     // Dropped and not stopped: the next start waits for it.
@@ -170,9 +150,7 @@ async fn data_survive_a_stop_and_a_folder_has_one_owner() {
     fs::write(data.join("dev.json"), "{}").expect("a neighbour");
     EmbeddedServer::erase(&data).await.expect("erased");
     assert!(!data.join("mysql").exists() && data.join("dev.json").exists());
-    EmbeddedServer::erase(&data)
-        .await
-        .expect("nothing left to erase");
+    EmbeddedServer::erase(&data).await.expect("nothing left to erase");
 }
 
 #[tokio::test]
@@ -199,11 +177,7 @@ async fn as_child_hold_a_scratch_server() {
         return;
     }
     let server = shared_server().await;
-    println!(
-        "\nserver:{} {}",
-        server.process(),
-        server.socket().display()
-    );
+    println!("\nserver:{} {}", server.process(), server.socket().display());
     std::future::pending::<()>().await;
 }
 
@@ -225,9 +199,7 @@ async fn a_killed_process_leaves_no_server_and_no_folder() {
         assert!(kill.expect("kill runs").success());
         child.wait().expect("it ends");
         let process = process.parse().expect("a number");
-        eventually("the server ends", Duration::from_secs(10), || {
-            !runs(process)
-        });
+        eventually("the server ends", Duration::from_secs(10), || !runs(process));
         eventually("the folder vanishes", Duration::from_secs(10), || {
             fs::read_dir(folder.path()).is_ok_and(|mut left| left.next().is_none())
         });
@@ -258,9 +230,7 @@ async fn a_killed_dev_loses_nothing_and_the_next_start_waits_for_its_server() {
     let server = start(folder.path()).await.expect("a start that waits");
     assert!(!runs(process) && server.process() != process);
     assert_eq!(
-        query(&server, "SHOW DATABASES LIKE 'kept'")
-            .await
-            .as_deref(),
+        query(&server, "SHOW DATABASES LIKE 'kept'").await.as_deref(),
         Some("kept")
     );
     server.stop().await.expect("an orderly end");
@@ -273,15 +243,11 @@ async fn an_interrupted_initialisation_is_redone() {
         .spawn()
         .expect("a child");
     let partial = folder.path().join("mysql/data.partial/ibdata1");
-    eventually("initialisation begins", Duration::from_secs(30), || {
-        partial.exists()
-    });
+    eventually("initialisation begins", Duration::from_secs(30), || partial.exists());
     child.kill().expect("killed");
     child.wait().expect("it ends");
     assert!(!folder.path().join("mysql/data").exists());
-    let server = start(folder.path())
-        .await
-        .expect("a start that begins anew");
+    let server = start(folder.path()).await.expect("a start that begins anew");
     assert!(!partial.exists());
     server.stop().await.expect("an orderly end");
 }
@@ -298,22 +264,15 @@ async fn a_server_whose_guard_was_killed_too_is_ended_by_the_next_start() {
         .expect("a parent")
         .trim();
     // Its whole group but the server: the guard, and the watcher that waits for the pipe to close.
-    let children =
-        fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).expect("children");
+    let children = fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).expect("children");
     let watchers = children
         .split_whitespace()
         .filter(|child| *child != process.to_string());
-    let killed = Command::new("kill")
-        .arg("-KILL")
-        .arg(guard)
-        .args(watchers)
-        .status();
+    let killed = Command::new("kill").arg("-KILL").arg(guard).args(watchers).status();
     assert!(killed.expect("kill runs").success());
     drop(server);
     assert!(runs(process));
-    let server = start(folder.path())
-        .await
-        .expect("a start that ends the old one");
+    let server = start(folder.path()).await.expect("a start that ends the old one");
     assert!(!runs(process));
     server.stop().await.expect("an orderly end");
 }
@@ -321,15 +280,10 @@ async fn a_server_whose_guard_was_killed_too_is_ended_by_the_next_start() {
 #[tokio::test]
 async fn a_long_folder_name_gets_its_socket_elsewhere() {
     let folder = fresh_folder();
-    let server = start(&folder.path().join("long/".repeat(25)))
-        .await
-        .expect("a server");
+    let server = start(&folder.path().join("long/".repeat(25))).await.expect("a server");
     let elsewhere = server.socket().parent().expect("a folder").to_path_buf();
     assert!(!elsewhere.starts_with(folder.path()));
-    assert_eq!(
-        query(&server, "SELECT 'here'").await.as_deref(),
-        Some("here")
-    );
+    assert_eq!(query(&server, "SELECT 'here'").await.as_deref(), Some("here"));
     server.stop().await.expect("an orderly end");
     assert!(!elsewhere.exists());
 }
@@ -360,10 +314,7 @@ async fn unsuitable_servers_are_refused_by_name_and_version() {
         );
         assert_eq!(refusal, expected);
     }
-    let program = script(
-        folder.path(),
-        "echo 'mysqld  Ver 8.0.19 for Linux on x86_64'",
-    );
+    let program = script(folder.path(), "echo 'mysqld  Ver 8.0.19 for Linux on x86_64'");
     let accepted = find_server(Some(program.as_os_str()), Progress::Silent)
         .await
         .expect("just new enough");
@@ -376,10 +327,7 @@ async fn what_is_no_server_is_refused() {
     let nothing = folder.path().join("nothing");
     let refusal = sentence(find_server(Some(nothing.as_os_str()), Progress::Silent).await);
     assert!(
-        refusal.starts_with(&format!(
-            "CONSUMABLE_MYSQLD names {}, but",
-            nothing.display()
-        )),
+        refusal.starts_with(&format!("CONSUMABLE_MYSQLD names {}, but", nothing.display())),
         "{refusal}"
     );
     let broken = script(folder.path(), "echo 'libaio is missing' >&2; exit 127");
@@ -412,9 +360,7 @@ async fn data_of_a_newer_server_are_refused() {
         .expect("new enough");
     let refusal = sentence(start_with(&older, folder.path()).await);
     assert!(
-        refusal.contains(&format!(
-            "last used by MySQL {newer}, which MySQL 8.4.2 cannot open"
-        )),
+        refusal.contains(&format!("last used by MySQL {newer}, which MySQL 8.4.2 cannot open")),
         "{refusal}"
     );
 }
@@ -533,8 +479,7 @@ async fn as_child_start_on_a_disk_that_fills_up() {
 
 #[tokio::test]
 async fn a_disk_that_fills_up_later_is_called_by_its_name() {
-    let Some(refusal) = refusal_on_small_disk("as_child_start_on_a_disk_that_fills_up", "400m")
-    else {
+    let Some(refusal) = refusal_on_small_disk("as_child_start_on_a_disk_that_fills_up", "400m") else {
         return;
     };
     assert_eq!(refusal, FULL);
@@ -556,24 +501,18 @@ async fn as_child_fetch_a_private_copy() {
 async fn without_network_or_apt_one_sentence_says_what_to_do() {
     let folder = fresh_folder();
     let fetch = |command: &mut Command| {
-        let mut child = command
-            .env("XDG_CACHE_HOME", folder.path())
-            .spawn()
-            .expect("a child");
+        let mut child = command.env("XDG_CACHE_HOME", folder.path()).spawn().expect("a child");
         let refusal = word(&mut child, "refusal:");
         child.wait().expect("it ends");
         assert_eq!(
-            fs::read_dir(folder.path().join("consumable"))
-                .expect("a cache")
-                .count(),
+            fs::read_dir(folder.path().join("consumable")).expect("a cache").count(),
             1,
             "only the lock stays"
         );
         refusal
     };
 
-    let refusal =
-        fetch(child("as_child_fetch_a_private_copy", folder.path()).env("PATH", folder.path()));
+    let refusal = fetch(child("as_child_fetch_a_private_copy", folder.path()).env("PATH", folder.path()));
     assert_eq!(
         refusal,
         "no MySQL server was found and this machine has no apt-get to fetch one from Debian's packages; \
@@ -603,7 +542,6 @@ async fn without_network_or_apt_one_sentence_says_what_to_do() {
         refusal.starts_with("could not fetch MySQL from Debian's packages ("),
         "{refusal}"
     );
-    let remedy =
-        "; connect to the network once, or install MySQL 8.0.19+ and set CONSUMABLE_MYSQLD";
+    let remedy = "; connect to the network once, or install MySQL 8.0.19+ and set CONSUMABLE_MYSQLD";
     assert!(refusal.ends_with(remedy), "{refusal}");
 }

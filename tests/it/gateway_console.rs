@@ -32,10 +32,7 @@ async fn a_grant_is_made_once() {
     );
     assert_eq!(first["grant"]["expiresAt"], "2199-01-01T00:00:00.000Z");
     assert_eq!(first["limitation"]["availableAmount"], 100);
-    assert_eq!(
-        first["limitation"]["nextChangeAt"],
-        "2199-01-01T00:00:00.000Z"
-    );
+    assert_eq!(first["limitation"]["nextChangeAt"], "2199-01-01T00:00:00.000Z");
 
     assert_eq!(answer(post(&body, "one")).await, (200, first));
     let mut other = body.clone();
@@ -50,7 +47,8 @@ async fn a_grant_is_made_once() {
 async fn what_is_wrong_with_a_grant_is_named() {
     let gateway = TestGateway::start().await;
     let entity = gateway.acme().await;
-    let body = json!({"billableEntityId": entity, "code": "ai.credits", "amount": 100, "kind": "promo", "reason": "Welcome"});
+    let body =
+        json!({"billableEntityId": entity, "code": "ai.credits", "amount": 100, "kind": "promo", "reason": "Welcome"});
     let post = |body: &Value| {
         gateway
             .as_admin(Method::POST, GRANTS)
@@ -80,11 +78,7 @@ async fn what_is_wrong_with_a_grant_is_named() {
         let mut body = body.clone();
         body[field] = value;
         let refused = refusal(post(&body)).await;
-        assert_eq!(
-            refused,
-            (400, "VALIDATION_FAILED".into(), vec![named.into()]),
-            "{body}"
-        );
+        assert_eq!(refused, (400, "VALIDATION_FAILED".into(), vec![named.into()]), "{body}");
     }
     for (field, value, code) in [
         ("billableEntityId", json!(99), "SUBJECT_NOT_FOUND"),
@@ -97,11 +91,7 @@ async fn what_is_wrong_with_a_grant_is_named() {
     let keyless = gateway.as_admin(Method::POST, GRANTS).json(&body);
     assert_eq!(
         refusal(keyless).await,
-        (
-            400,
-            "IDEMPOTENCY_KEY_REQUIRED".into(),
-            vec!["idempotencyKey".into()]
-        )
+        (400, "IDEMPOTENCY_KEY_REQUIRED".into(), vec!["idempotencyKey".into()])
     );
     let bad_key = gateway
         .as_admin(Method::POST, GRANTS)
@@ -109,11 +99,7 @@ async fn what_is_wrong_with_a_grant_is_named() {
         .json(&body);
     assert_eq!(
         refusal(bad_key).await,
-        (
-            400,
-            "VALIDATION_FAILED".into(),
-            vec!["idempotencyKey".into()]
-        )
+        (400, "VALIDATION_FAILED".into(), vec!["idempotencyKey".into()])
     );
 }
 

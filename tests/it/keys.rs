@@ -5,11 +5,7 @@ use std::process::{Command, Output};
 use crate::support::database::TestDatabase;
 
 fn consumable(url: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = Command::new(env!("CARGO_BIN_EXE_consumable"))
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_consumable"))
         .args(arguments)
         .env("DATABASE_URL", url)
         .output()
@@ -22,10 +18,7 @@ fn consumable(url: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
 async fn a_key_is_made_listed_and_revoked() {
     let test = TestDatabase::migrated().await;
     let url = test.url();
-    let (code, made, _) = consumable(
-        &url,
-        &["keys", "create", "--role", "service", "--name", "The shop"],
-    );
+    let (code, made, _) = consumable(&url, &["keys", "create", "--role", "service", "--name", "The shop"]);
     let secret = made.lines().last().unwrap();
     assert_eq!((code, secret.len(), &secret[..3]), (Some(0), 46, "ck_"));
     let (code, list, _) = consumable(&url, &["keys", "list"]);
@@ -42,22 +35,12 @@ async fn a_key_is_made_listed_and_revoked() {
     );
 
     let (code, _, error) = consumable(&url, &["keys", "revoke", "99"]);
-    assert!(
-        code == Some(1) && error.contains("API_KEY_NOT_FOUND"),
-        "{error}"
-    );
+    assert!(code == Some(1) && error.contains("API_KEY_NOT_FOUND"), "{error}");
     let (code, _, error) = consumable(&url, &["keys", "create", "--role", "admin", "--name", " "]);
-    assert!(
-        code == Some(1) && error.contains("must say whose key it is"),
-        "{error}"
-    );
+    assert!(code == Some(1) && error.contains("must say whose key it is"), "{error}");
     let long = "n".repeat(121);
     assert_eq!(
-        consumable(
-            &url,
-            &["keys", "create", "--role", "admin", "--name", &long]
-        )
-        .0,
+        consumable(&url, &["keys", "create", "--role", "admin", "--name", &long]).0,
         Some(1)
     );
     assert_eq!(
@@ -75,10 +58,7 @@ async fn serve_refuses_what_it_cannot_serve() {
         "{error}"
     );
     let (code, _, error) = consumable("mysql://u@localhost/x?socket=/nowhere", &["serve"]);
-    assert!(
-        code == Some(3) && error.contains("not available"),
-        "{error}"
-    );
+    assert!(code == Some(3) && error.contains("not available"), "{error}");
     for (url, listen) in [("", "127.0.0.1:0"), (test.url().as_str(), "8080")] {
         assert_eq!(consumable(url, &["serve", "--listen", listen]).0, Some(2));
     }

@@ -10,6 +10,7 @@ mod gateway_billing;
 mod gateway_console;
 mod gateway_http;
 mod keys;
+mod law;
 mod realtime;
 mod redeploy;
 mod support;

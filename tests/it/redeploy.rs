@@ -29,10 +29,7 @@ async fn eight_at_once_do_it_once() {
         let (mut done, mut unchanged) = ((0, 0), 0);
         for run in runs {
             let report = run.await.unwrap();
-            done = (
-                done.0 + report.created.len(),
-                done.1 + report.replaced.len(),
-            );
+            done = (done.0 + report.created.len(), done.1 + report.replaced.len());
             unchanged += report.unchanged;
         }
         assert_eq!((done, unchanged), ((created, replaced), 7 * 2));
@@ -59,10 +56,7 @@ async fn killed_half_way_the_next_run_finishes() {
     let test = TestDatabase::with(&release("1.0.0", &[ONE, THREE])).await;
     // An open transaction holds the second procedure, so that the child stands still between the two.
     let mut holder = test.session().await;
-    holder
-        .query_drop("START TRANSACTION; CALL three_v1()")
-        .await
-        .unwrap();
+    holder.query_drop("START TRANSACTION; CALL three_v1()").await.unwrap();
 
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "redeploy::child_of_killed_half_way", "--ignored"])
@@ -126,10 +120,7 @@ async fn a_redeployment_under_load_fails_no_call() {
         })
         .collect();
     for n in 1..=20 {
-        assert_eq!(
-            deploy(&test, &numbered(n)).await.replaced,
-            ["inner_v1", "outer_v1"]
-        );
+        assert_eq!(deploy(&test, &numbered(n)).await.replaced, ["inner_v1", "outer_v1"]);
     }
     stop.store(true, Ordering::Relaxed);
     let (mut calls, mut seen) = (0, BTreeSet::new());
@@ -148,10 +139,7 @@ async fn a_redeployment_under_load_fails_no_call() {
 async fn an_open_transaction_delays_callers_for_a_second_at_most() {
     let test = TestDatabase::with(&release("1.0.0", &[ONE])).await;
     let mut holder = test.session().await;
-    holder
-        .query_drop("START TRANSACTION; CALL one_v1()")
-        .await
-        .unwrap();
+    holder.query_drop("START TRANSACTION; CALL one_v1()").await.unwrap();
 
     let busy = Arc::new(Mutex::new(0));
     let (url, count) = (test.url(), busy.clone());
@@ -178,12 +166,7 @@ async fn an_open_transaction_delays_callers_for_a_second_at_most() {
     holder.query_drop("COMMIT").await.unwrap();
     assert_eq!(run.await.unwrap().replaced, ["one_v1"]);
     assert_eq!(
-        database
-            .call("one_v1", ())
-            .await
-            .unwrap()
-            .row::<(i32,)>()
-            .unwrap(),
+        database.call("one_v1", ()).await.unwrap().row::<(i32,)>().unwrap(),
         (11,)
     );
 }

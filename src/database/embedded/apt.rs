@@ -53,9 +53,7 @@ impl Apt {
 
     /// Reads the suite's lists.
     pub(super) async fn update(&self) -> Result<(), EmbeddedError> {
-        self.run(&["update"], Duration::from_secs(5 * 60))
-            .await
-            .map(drop)
+        self.run(&["update"], Duration::from_secs(5 * 60)).await.map(drop)
     }
 
     /// How many bytes [`Apt::download`] will fetch.
@@ -68,10 +66,7 @@ impl Apt {
     }
 
     /// Fetches the packages and all they need, telling how many bytes have come. Gives the files worth unpacking.
-    pub(super) async fn download(
-        &self,
-        reached: impl Fn(u64),
-    ) -> Result<Vec<PathBuf>, EmbeddedError> {
+    pub(super) async fn download(&self, reached: impl Fn(u64)) -> Result<Vec<PathBuf>, EmbeddedError> {
         let archives = self.work.join("cache/archives");
         let words = [&["install", "--download-only", "-qq", "-y"], &PACKAGES[..]].concat();
         let download = self.run(&words, Duration::from_secs(20 * 60));
@@ -101,10 +96,7 @@ impl Apt {
 
     async fn run(&self, words: &[&str], limit: Duration) -> Result<String, EmbeddedError> {
         let mut command = Command::new("apt-get");
-        command
-            .arg("-c")
-            .arg(self.work.join("apt.conf"))
-            .args(words);
+        command.arg("-c").arg(self.work.join("apt.conf")).args(words);
         run(command, "apt-get", limit, &self.work).await
     }
 }
@@ -113,9 +105,7 @@ impl Apt {
 pub(super) async fn unpack(package: &Path, root: &Path) -> Result<(), EmbeddedError> {
     let mut command = Command::new("dpkg-deb");
     command.arg("-x").arg(package).arg(root);
-    run(command, "dpkg-deb", Duration::from_secs(120), root)
-        .await
-        .map(drop)
+    run(command, "dpkg-deb", Duration::from_secs(120), root).await.map(drop)
 }
 
 /// The file is read after the machine's own configuration, so that its proxy holds and its hooks do not: they would work
@@ -159,21 +149,16 @@ async fn mirror() -> Result<String, EmbeddedError> {
         "Created-By: Packages",
     ]);
     let targets = run(command, "apt-get", Duration::from_secs(60), Path::new("/")).await?;
-    choose_mirror(&targets).map(str::to_owned).ok_or_else(|| {
-        EmbeddedError::Fetch("apt's configuration names no Debian mirror".to_owned())
-    })
+    choose_mirror(&targets)
+        .map(str::to_owned)
+        .ok_or_else(|| EmbeddedError::Fetch("apt's configuration names no Debian mirror".to_owned()))
 }
 
 /// A machine that never ran `apt-get update` does not know the origins yet and leaves their names as they are.
 fn choose_mirror(targets: &str) -> Option<&str> {
     targets.lines().find_map(|line| {
         let mut fields = line.split('|');
-        let (address, origin, label, component) = (
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-        );
+        let (address, origin, label, component) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         let known = origin == "Debian" && label == "Debian";
         let unknown = origin == "$(ORIGIN)" && !address.ends_with("-security/");
         (component == "main" && (known || unknown)).then_some(address)
@@ -204,9 +189,7 @@ async fn run(
             return Err(EmbeddedError::NotDebian(tool));
         }
         Ok(Err(error)) => {
-            return Err(EmbeddedError::Fetch(format!(
-                "{tool} does not run: {error}"
-            )));
+            return Err(EmbeddedError::Fetch(format!("{tool} does not run: {error}")));
         }
         Ok(Ok(output)) => output,
     };
@@ -244,8 +227,7 @@ mod tests {
         let known = "m:/other/|Other|Other|main\nm:/debian-security/|Debian|Debian-Security|main\n\
                      m:/debian/|Debian|Debian|contrib\nm:/debian/|Debian|Debian|main\n";
         assert_eq!(choose_mirror(known), Some("m:/debian/"));
-        let never_updated =
-            "m:/debian-security/|$(ORIGIN)|$(LABEL)|main\nm:/debian/|$(ORIGIN)|$(LABEL)|main\n";
+        let never_updated = "m:/debian-security/|$(ORIGIN)|$(LABEL)|main\nm:/debian/|$(ORIGIN)|$(LABEL)|main\n";
         assert_eq!(choose_mirror(never_updated), Some("m:/debian/"));
         assert_eq!(choose_mirror("m:/ubuntu/|Ubuntu|Ubuntu|main\n"), None);
     }

@@ -40,9 +40,7 @@ pub enum EmbeddedError {
     },
 
     /// Neither XDG_CACHE_HOME nor HOME says where a cache may live.
-    #[error(
-        "there is no place for the private copy of MySQL; set HOME or XDG_CACHE_HOME to an absolute path"
-    )]
+    #[error("there is no place for the private copy of MySQL; set HOME or XDG_CACHE_HOME to an absolute path")]
     NoCacheFolder,
 
     /// No server, and no apt to fetch one with.

@@ -32,11 +32,7 @@ pub(super) struct PrivateCopy {
 impl PrivateCopy {
     /// The copy in this user's cache, whether it is there already or not.
     pub(super) fn of_this_user() -> Result<Self, EmbeddedError> {
-        let absolute = |name| {
-            env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
+        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         absolute("XDG_CACHE_HOME")
             .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
             .map(|cache| Self {
@@ -69,8 +65,7 @@ impl PrivateCopy {
         remove_folder(&work)?;
         let fetched = self.fetch_into(&work, progress).await;
         if fetched.is_ok() {
-            fs::rename(work.join("root"), root)
-                .map_err(|source| EmbeddedError::io(root, source))?;
+            fs::rename(work.join("root"), root).map_err(|source| EmbeddedError::io(root, source))?;
         }
         remove_folder(&work)?;
         fetched
@@ -78,10 +73,7 @@ impl PrivateCopy {
 
     async fn fetch_into(&self, work: &Path, progress: Progress) -> Result<(), EmbeddedError> {
         let apt = Apt::prepare(work).await?;
-        let stage = Stage::spinner(
-            progress,
-            "No MySQL server here: asking Debian's mirror for one",
-        );
+        let stage = Stage::spinner(progress, "No MySQL server here: asking Debian's mirror for one");
         apt.update().await?;
         stage.done();
 
@@ -110,19 +102,11 @@ impl PrivateCopy {
 }
 
 /// Takes the lock `name` in `folder`. Several processes may want the same slow thing; one does it and the others wait.
-pub(super) async fn lock(
-    folder: &Path,
-    name: &str,
-    progress: Progress,
-) -> Result<File, EmbeddedError> {
+pub(super) async fn lock(folder: &Path, name: &str, progress: Progress) -> Result<File, EmbeddedError> {
     fs::create_dir_all(folder).map_err(|source| EmbeddedError::io(folder, source))?;
     let path = folder.join(name);
     let failed = |source| EmbeddedError::io(&path, source);
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map_err(failed)?;
+    let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
     let mut waiting = None;
     let deadline = Instant::now() + Duration::from_secs(30 * 60);
     loop {
@@ -133,9 +117,7 @@ pub(super) async fn lock(
                 return Err(failed(io::ErrorKind::TimedOut.into()));
             }
             Err(TryLockError::WouldBlock) => {
-                waiting.get_or_insert_with(|| {
-                    Stage::spinner(progress, "Waiting for another process to prepare MySQL")
-                });
+                waiting.get_or_insert_with(|| Stage::spinner(progress, "Waiting for another process to prepare MySQL"));
                 sleep(Duration::from_millis(200)).await;
             }
         }
@@ -145,9 +127,7 @@ pub(super) async fn lock(
 /// Removes a folder of ours that may not exist.
 pub(super) fn remove_folder(folder: &Path) -> Result<(), EmbeddedError> {
     match fs::remove_dir_all(folder) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(EmbeddedError::io(folder, source))
-        }
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(EmbeddedError::io(folder, source)),
         _ => Ok(()),
     }
 }

@@ -96,10 +96,7 @@ impl ServerProgram {
 /// `wanted` is the setting `CONSUMABLE_MYSQLD`: a path, the word `private`, or nothing. Without it the server in PATH (or
 /// `/usr/sbin`, which PATH often lacks) is taken; one that is too old is refused rather than passed over, because whoever
 /// installed it should know.
-pub async fn find_server(
-    wanted: Option<&OsStr>,
-    progress: Progress,
-) -> Result<ServerProgram, EmbeddedError> {
+pub async fn find_server(wanted: Option<&OsStr>, progress: Progress) -> Result<ServerProgram, EmbeddedError> {
     let program = match wanted.filter(|word| !word.is_empty()) {
         Some(word) if word == "private" => None,
         Some(path) if Path::new(path).is_file() => Some(PathBuf::from(path)),
@@ -109,8 +106,7 @@ pub async fn find_server(
     match program {
         Some(program) => {
             // A bare file name would be looked up in PATH when it is run.
-            let program = std::path::absolute(&program)
-                .map_err(|source| EmbeddedError::io(&program, source))?;
+            let program = std::path::absolute(&program).map_err(|source| EmbeddedError::io(&program, source))?;
             ServerProgram::probe(vec![program.into_os_string()], Vec::new(), None).await
         }
         None => PrivateCopy::of_this_user()?.ensure(progress).await,
@@ -138,16 +134,10 @@ async fn ask_version(launcher: &[OsString]) -> Result<String, String> {
     match tokio::time::timeout(Duration::from_secs(20), answer).await {
         Err(_) => Err("it does not answer --version".to_owned()),
         Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(output)) if output.status.success() => {
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        }
+        Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
         Ok(Ok(output)) => {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            Err(complaint
-                .lines()
-                .next()
-                .unwrap_or("it fails without a word")
-                .to_owned())
+            Err(complaint.lines().next().unwrap_or("it fails without a word").to_owned())
         }
     }
 }

@@ -36,8 +36,7 @@ pub(super) struct DataFolder {
 impl DataFolder {
     /// Makes the folder if need be and becomes its owner, unless a living process is.
     pub(super) fn own(folder: &Path) -> Result<Self, EmbeddedError> {
-        let folder =
-            std::path::absolute(folder).map_err(|source| EmbeddedError::io(folder, source))?;
+        let folder = std::path::absolute(folder).map_err(|source| EmbeddedError::io(folder, source))?;
         let failed = |source| EmbeddedError::io(&folder, source);
         DirBuilder::new()
             .recursive(true)
@@ -56,10 +55,7 @@ impl DataFolder {
             Ok(()) => {}
             Err(TryLockError::Error(source)) => return Err(failed(source)),
             Err(TryLockError::WouldBlock) => {
-                let process = fs::read_to_string(&path)
-                    .unwrap_or_default()
-                    .trim()
-                    .to_owned();
+                let process = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
                 return Err(EmbeddedError::InUse { folder, process });
             }
         }
@@ -67,10 +63,7 @@ impl DataFolder {
             .set_len(0)
             .and_then(|()| writeln!(owner, "{}", std::process::id()))
             .map_err(failed)?;
-        Ok(Self {
-            folder,
-            _owner: owner,
-        })
+        Ok(Self { folder, _owner: owner })
     }
 
     /// The server's own folder, and the lock that its guard shall hold. Waits for an earlier server to end.
@@ -128,8 +121,7 @@ impl DataFolder {
             }
             let server = server_process(home);
             if Instant::now() > deadline {
-                let process =
-                    server.map_or_else(String::new, |server| server.as_raw_nonzero().to_string());
+                let process = server.map_or_else(String::new, |server| server.as_raw_nonzero().to_string());
                 return Err(EmbeddedError::EarlierServerStays {
                     folder: self.folder.clone(),
                     process,
@@ -162,11 +154,7 @@ pub(super) fn note_version(home: &Path, version: &str) -> Result<(), EmbeddedErr
 
 /// The process that serves `home`, if its number is not by now another program's.
 fn server_process(home: &Path) -> Option<Pid> {
-    let number = fs::read_to_string(home.join("mysql.pid"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
+    let number = fs::read_to_string(home.join("mysql.pid")).ok()?.trim().parse().ok()?;
     let command = fs::read(format!("/proc/{number}/cmdline")).ok()?;
     let home = home.to_str()?;
     String::from_utf8_lossy(&command)

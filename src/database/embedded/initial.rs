@@ -58,10 +58,7 @@ pub(super) async fn initialise(
 }
 
 /// An initialised database to copy: initialising takes seconds, copying a fraction of one.
-pub(super) async fn template(
-    program: &ServerProgram,
-    progress: Progress,
-) -> Result<PathBuf, EmbeddedError> {
+pub(super) async fn template(program: &ServerProgram, progress: Progress) -> Result<PathBuf, EmbeddedError> {
     let home = PrivateCopy::of_this_user()?
         .cache()
         .join(format!("template-{}", program.version()));

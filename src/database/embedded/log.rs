@@ -46,8 +46,7 @@ impl ErrorLog {
 
     fn text(&self) -> String {
         let length = self.file.metadata().map_or(self.start, |data| data.len());
-        let mut bytes =
-            vec![0; usize::try_from(length.saturating_sub(self.start)).unwrap_or_default()];
+        let mut bytes = vec![0; usize::try_from(length.saturating_sub(self.start)).unwrap_or_default()];
         match self.file.read_exact_at(&mut bytes, self.start) {
             Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(_) => String::new(),

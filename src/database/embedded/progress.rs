@@ -25,12 +25,7 @@ pub(super) struct Stage {
 impl Stage {
     /// A step whose length is unknown.
     pub(super) fn spinner(progress: Progress, text: &str) -> Self {
-        Self::begin(
-            progress,
-            text,
-            ProgressBar::new_spinner(),
-            "{spinner} {msg} {elapsed}",
-        )
+        Self::begin(progress, text, ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}")
     }
 
     /// A step that is `total` bytes long.
@@ -45,12 +40,7 @@ impl Stage {
 
     /// A step made of `total` equal parts.
     pub(super) fn parts(progress: Progress, text: &str, total: u64) -> Self {
-        Self::begin(
-            progress,
-            text,
-            ProgressBar::new(total),
-            "{msg} {wide_bar} {pos}/{len}",
-        )
+        Self::begin(progress, text, ProgressBar::new(total), "{msg} {wide_bar} {pos}/{len}")
     }
 
     fn begin(progress: Progress, text: &str, bar: ProgressBar, template: &str) -> Self {
@@ -83,11 +73,7 @@ impl Stage {
     pub(super) fn done(self) {
         self.bar.finish_and_clear();
         if self.shown {
-            say(&format!(
-                "{}: {:.1} s",
-                self.text,
-                self.started.elapsed().as_secs_f32()
-            ));
+            say(&format!("{}: {:.1} s", self.text, self.started.elapsed().as_secs_f32()));
         }
     }
 }

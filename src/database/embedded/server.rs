@@ -49,11 +49,7 @@ pub struct EmbeddedServer {
 
 impl EmbeddedServer {
     /// Starts a server and returns when it answers.
-    pub async fn start(
-        program: &ServerProgram,
-        storage: Storage,
-        progress: Progress,
-    ) -> Result<Self, EmbeddedError> {
+    pub async fn start(program: &ServerProgram, storage: Storage, progress: Progress) -> Result<Self, EmbeddedError> {
         match storage {
             Storage::Persistent(folder) => Self::start_persistent(program, &folder, progress).await,
             Storage::Scratch => Self::start_scratch(program, progress).await,
@@ -110,18 +106,15 @@ impl EmbeddedServer {
                 .await?;
             server.disconnect().await
         };
-        make.await.map_err(|source: mysql_async::Error| {
-            EmbeddedError::io(&self.socket, io::Error::other(source))
-        })?;
+        make.await
+            .map_err(|source: mysql_async::Error| EmbeddedError::io(&self.socket, io::Error::other(source)))?;
         Ok(self.url(self.user(), None, name))
     }
 
     /// The URL of the database `name` for an account of this server.
     pub fn url(&self, user: &str, password: Option<&str>, name: &str) -> String {
         let mut url = Url::parse("mysql://localhost").expect("a URL without parts that vary");
-        let told = url
-            .set_username(user)
-            .and_then(|()| url.set_password(password));
+        let told = url.set_username(user).and_then(|()| url.set_password(password));
         told.expect("a URL with a host takes a user");
         url.set_path(name);
         url.query_pairs_mut()
@@ -166,26 +159,16 @@ impl EmbeddedServer {
         let socket = home.join("mysql.sock");
         let fits = socket.as_os_str().len() <= LONGEST_SOCKET_PATH;
         let elsewhere = if fits { None } else { Some(fresh_folder()?) };
-        let socket = elsewhere
-            .as_ref()
-            .map_or(socket, |folder| folder.join("mysql.sock"));
+        let socket = elsewhere.as_ref().map_or(socket, |folder| folder.join("mysql.sock"));
         let command = serve(program, &home, &socket);
-        let guard = Guard::prepare(
-            &command,
-            Ending::Orderly,
-            elsewhere.as_deref(),
-            Some(server_lock),
-        )
-        .map_err(failed)?;
+        let guard =
+            Guard::prepare(&command, Ending::Orderly, elsewhere.as_deref(), Some(server_lock)).map_err(failed)?;
         let server = Self::launch(guard, program, &home, socket, Some(data)).await?;
         note_version(&home, &program.version().to_string())?;
         Ok(server)
     }
 
-    async fn start_scratch(
-        program: &ServerProgram,
-        progress: Progress,
-    ) -> Result<Self, EmbeddedError> {
+    async fn start_scratch(program: &ServerProgram, progress: Progress) -> Result<Self, EmbeddedError> {
         let template = template(program, progress).await?;
         let home = fresh_folder()?;
         let failed = |source| EmbeddedError::io(&home, source);
@@ -227,10 +210,7 @@ impl EmbeddedServer {
             sleep(Duration::from_millis(20)).await;
         }
         let number = fs::read_to_string(home.join("mysql.pid")).map_err(failed)?;
-        let process = number
-            .trim()
-            .parse()
-            .map_err(|error| failed(io::Error::other(error)))?;
+        let process = number.trim().parse().map_err(|error| failed(io::Error::other(error)))?;
         Ok(Self {
             guard,
             socket,
@@ -242,9 +222,7 @@ impl EmbeddedServer {
 }
 
 fn connection(socket: &Path) -> OptsBuilder {
-    OptsBuilder::default()
-        .socket(socket.to_str())
-        .user(Some("root"))
+    OptsBuilder::default().socket(socket.to_str()).user(Some("root"))
 }
 
 async fn answers(socket: &Path) -> bool {
@@ -312,9 +290,6 @@ fn fresh_folder() -> Result<PathBuf, EmbeddedError> {
     let failed = |source| EmbeddedError::io(&parent, source);
     let random = getrandom::u64().map_err(|error| failed(error.into()))?;
     let folder = parent.join(format!("consumable-{random:016x}"));
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&folder)
-        .map_err(failed)?;
+    DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
     Ok(folder)
 }

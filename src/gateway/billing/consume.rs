@@ -11,9 +11,7 @@ use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{Instant, Metadata, Object, Text, Whole};
 use crate::procedures::billing::{self, Subject};
-use crate::procedures::entitlement::{
-    self, ConsumeItem, ConsumeRequest, ItemOutcome, Limitation, Outcome,
-};
+use crate::procedures::entitlement::{self, ConsumeItem, ConsumeRequest, ItemOutcome, Limitation, Outcome};
 
 /// Items of a request. The procedure says so too, but hashes all items for each, which must not meet a megabyte of them.
 const MAX_ITEMS: usize = 100;
@@ -193,12 +191,7 @@ fn answer(items: Vec<ItemOutcome>, form: Form) -> Result<Accepted, Problem> {
     }
 }
 
-fn refused(
-    error: Error,
-    requested_amount: i64,
-    limitation: Limitation,
-    retry_after_seconds: Option<u64>,
-) -> Problem {
+fn refused(error: Error, requested_amount: i64, limitation: Limitation, retry_after_seconds: Option<u64>) -> Problem {
     let refusal = Refusal {
         limitation_code: limitation.code,
         billable_entity_id: limitation.subject_id,
@@ -210,9 +203,7 @@ fn refused(
         interval: limitation.window_interval,
         enforcement: limitation.enforcement_mode,
         // Where waiting does not help, neither does the end of the window.
-        window_end_at: retry_after_seconds
-            .and(limitation.window_end_at)
-            .map(views::Instant),
+        window_end_at: retry_after_seconds.and(limitation.window_end_at).map(views::Instant),
         retry_after_seconds,
     };
     let details = match serde_json::to_value(&refusal) {

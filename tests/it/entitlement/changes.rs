@@ -27,11 +27,7 @@ async fn since(session: &mut Conn, after: u64) -> Vec<(u64, String, String)> {
             )
         })
         .collect();
-    assert!(
-        changes
-            .iter()
-            .all(|(sequence_no, _, _)| *sequence_no <= last)
-    );
+    assert!(changes.iter().all(|(sequence_no, _, _)| *sequence_no <= last));
     changes
 }
 
@@ -46,15 +42,9 @@ async fn a_change_that_is_committed_late_gets_a_late_number() {
     let mut story = Story::of(definition::BALANCE).await;
     let early_id = story.new_subject("early").await;
     let late_id = story.new_subject("late").await;
-    let (mut early, mut late) = (
-        story.database.session().await,
-        story.database.session().await,
-    );
+    let (mut early, mut late) = (story.database.session().await, story.database.session().await);
     begin(&mut early).await;
-    early
-        .query_drop(grant_in_tx(early_id, "early"))
-        .await
-        .unwrap();
+    early.query_drop(grant_in_tx(early_id, "early")).await.unwrap();
     begin(&mut late).await;
     late.query_drop(grant_in_tx(late_id, "late")).await.unwrap();
     late.query_drop("COMMIT").await.unwrap();
@@ -138,10 +128,7 @@ async fn reading_is_bounded_and_says_how_far_it_came() {
         .query_drop("CALL entitlement_changes_since_v1(1, NULL, 0)")
         .await
         .unwrap_err();
-    assert!(
-        refused.to_string().contains("VALIDATION_FAILED: limit"),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains("VALIDATION_FAILED: limit"), "{refused}");
     story.end().await;
 }
 

@@ -35,10 +35,7 @@ async fn a_replay_gives_the_first_answer_and_writes_nothing() {
     let first = request(&story, "order-1", 40);
     let rows: Vec<Row> = story
         .session
-        .exec(
-            "CALL entitlement_consume_v1(?)",
-            (json!([first]).to_string(),),
-        )
+        .exec("CALL entitlement_consume_v1(?)", (json!([first]).to_string(),))
         .await
         .unwrap();
     story.consume(60).await;
@@ -48,10 +45,7 @@ async fn a_replay_gives_the_first_answer_and_writes_nothing() {
     story.at("2026-03-02 00:00:00.000").await;
     let again: Vec<Row> = story
         .session
-        .exec(
-            "CALL entitlement_consume_v1(?)",
-            (json!([first]).to_string(),),
-        )
+        .exec("CALL entitlement_consume_v1(?)", (json!([first]).to_string(),))
         .await
         .unwrap();
     for column in rows[0].columns_ref() {
@@ -75,10 +69,7 @@ async fn a_replay_gives_the_first_answer_and_writes_nothing() {
 async fn a_replay_is_answered_also_when_the_definition_is_not_active_any_more() {
     let mut story = Story::of(definition::BALANCE).await;
     story.grant(Grant::of("topup", 100)).await;
-    let requests = json!([
-        request(&story, "order-1", 40),
-        request(&story, "order-2", 40)
-    ]);
+    let requests = json!([request(&story, "order-1", 40), request(&story, "order-2", 40)]);
     story.consume_all(&json!([requests[0]])).await;
     story
         .session
@@ -86,18 +77,9 @@ async fn a_replay_is_answered_also_when_the_definition_is_not_active_any_more() 
         .await
         .unwrap();
     let answers = story.consume_all(&requests).await;
-    assert_eq!(
-        (answers[0].replayed, answers[0].figures),
-        (true, (100, 40, 60))
-    );
+    assert_eq!((answers[0].replayed, answers[0].figures), (true, (100, 40, 60)));
     assert_eq!(answers[1].outcome, "failed");
-    assert!(
-        answers[1]
-            .problem
-            .as_ref()
-            .unwrap()
-            .starts_with("DEFINITION_INACTIVE")
-    );
+    assert!(answers[1].problem.as_ref().unwrap().starts_with("DEFINITION_INACTIVE"));
     story.end().await;
 }
 
@@ -114,12 +96,7 @@ async fn the_same_key_with_other_content_is_a_conflict() {
     for other in [request(&story, "order-1", 41), with_reason, with_metadata] {
         let answer = story.consume_all(&json!([other])).await.remove(0);
         assert_eq!(answer.outcome, "failed");
-        assert!(
-            answer
-                .problem
-                .unwrap()
-                .starts_with("IDEMPOTENCY_CONFLICT: ")
-        );
+        assert!(answer.problem.unwrap().starts_with("IDEMPOTENCY_CONFLICT: "));
     }
     assert_eq!(uses(&mut story).await, 1);
     story.end().await;
@@ -142,10 +119,7 @@ async fn keys_are_compared_byte_for_byte_and_belong_to_one_subject() {
         others
     ]);
     for answer in story.consume_all(&requests).await {
-        assert_eq!(
-            (answer.outcome.as_str(), answer.replayed),
-            ("accepted", false)
-        );
+        assert_eq!((answer.outcome.as_str(), answer.replayed), ("accepted", false));
     }
     assert_eq!(uses(&mut story).await, 4);
     story.end().await;
@@ -158,27 +132,17 @@ async fn a_refusal_is_not_stored_and_the_same_key_may_succeed_later() {
     let requests = json!([request(&story, "order-1", 11)]);
     let outbox_before = outbox(&mut story).await;
     let refused = story.consume_all(&requests).await.remove(0);
-    assert_eq!(
-        (refused.outcome.as_str(), refused.figures),
-        ("refused", (10, 0, 10))
-    );
+    assert_eq!((refused.outcome.as_str(), refused.figures), ("refused", (10, 0, 10)));
     assert_eq!(
         refused.problem.as_deref(),
         Some("BILLING_LIMIT_EXCEEDED: story.limit does not leave room for this use")
     );
     assert_eq!(refused.refused_code.as_deref(), Some(CODE));
-    assert_eq!(
-        (uses(&mut story).await, outbox(&mut story).await),
-        (0, outbox_before)
-    );
+    assert_eq!((uses(&mut story).await, outbox(&mut story).await), (0, outbox_before));
     story.grant(Grant::of("topup", 1)).await;
     let accepted = story.consume_all(&requests).await.remove(0);
     assert_eq!(
-        (
-            accepted.outcome.as_str(),
-            accepted.replayed,
-            accepted.figures
-        ),
+        (accepted.outcome.as_str(), accepted.replayed, accepted.figures),
         ("accepted", false, (11, 11, 0))
     );
     story.end().await;
@@ -202,11 +166,7 @@ async fn a_request_of_several_items_is_all_or_nothing_and_names_what_refused() {
         );
     }
     assert_eq!(uses(&mut story).await, 0);
-    let mut tx = story
-        .session
-        .start_transaction(Default::default())
-        .await
-        .unwrap();
+    let mut tx = story.session.start_transaction(Default::default()).await.unwrap();
     tx.exec_drop(
         "CALL entitlement_grant_in_tx_v1(?, 'annuity.calculations.monthly', 2, 'plan_base', NULL, NULL, NULL, 'operator', NULL, NULL, 'k', NULL, 'me', @g, @r)",
         (story.subject,),
@@ -404,18 +364,9 @@ async fn what_is_wrong_with_a_request_is_said_and_nothing_is_written() {
             item(json!({"limitationCode": CODE, "capability": "annuity.calculate"})),
             "VALIDATION_FAILED: items[0]",
         ),
-        (
-            item(json!({"limitationCode": "no.such"})),
-            "DEFINITION_NOT_FOUND",
-        ),
-        (
-            item(json!({"capability": "no.such"})),
-            "CAPABILITY_NOT_FOUND",
-        ),
-        (
-            item(json!({"limitationCode": "workspace.access"})),
-            "NOT_CONSUMABLE",
-        ),
+        (item(json!({"limitationCode": "no.such"})), "DEFINITION_NOT_FOUND"),
+        (item(json!({"capability": "no.such"})), "CAPABILITY_NOT_FOUND"),
+        (item(json!({"limitationCode": "workspace.access"})), "NOT_CONSUMABLE"),
         (
             item(json!({"limitationCode": CODE, "amount": 0})),
             "VALIDATION_FAILED: items[0].amount",
@@ -470,15 +421,10 @@ async fn what_is_wrong_with_a_request_is_said_and_nothing_is_written() {
         ),
     ];
     let requests: Vec<&Json> = cases.iter().map(|(request, _)| request).collect();
-    let expected: Vec<(u64, &str)> = (1..)
-        .zip(cases.iter().map(|(_, problem)| *problem))
-        .collect();
+    let expected: Vec<(u64, &str)> = (1..).zip(cases.iter().map(|(_, problem)| *problem)).collect();
     let rows: Vec<Row> = story
         .session
-        .exec(
-            "CALL entitlement_consume_v1(?)",
-            (json!(requests).to_string(),),
-        )
+        .exec("CALL entitlement_consume_v1(?)", (json!(requests).to_string(),))
         .await
         .unwrap();
     for (request_no, problem) in expected {
@@ -487,12 +433,7 @@ async fn what_is_wrong_with_a_request_is_said_and_nothing_is_written() {
             .find(|row| row.get::<u64, _>("request_no") == Some(request_no))
             .unwrap();
         let said = answer(row);
-        assert_eq!(
-            said.outcome,
-            "failed",
-            "{}",
-            requests[request_no as usize - 1]
-        );
+        assert_eq!(said.outcome, "failed", "{}", requests[request_no as usize - 1]);
         let text = said.problem.unwrap();
         assert!(text.starts_with(problem), "{text} instead of {problem}");
         assert!(text.len() < 128, "{text}");
@@ -506,16 +447,10 @@ async fn a_use_may_have_happened_earlier_in_the_window_or_up_to_five_minutes_ahe
     let mut story = Story::of(definition::MONTHLY).await;
     story.grant(Grant::of("plan_base", 100)).await;
     story.at("2026-03-15 00:00:00.000").await;
-    for (key, occurred_at) in [
-        ("a", "2026-03-01 00:00:00.000"),
-        ("b", "2026-03-15 00:05:00.000"),
-    ] {
+    for (key, occurred_at) in [("a", "2026-03-01 00:00:00.000"), ("b", "2026-03-15 00:05:00.000")] {
         let mut request = request(&story, key, 1);
         request["items"][0]["occurredAt"] = json!(occurred_at);
-        assert_eq!(
-            story.consume_all(&json!([request])).await[0].outcome,
-            "accepted"
-        );
+        assert_eq!(story.consume_all(&json!([request])).await[0].outcome, "accepted");
     }
     story.end().await;
 }
@@ -523,19 +458,14 @@ async fn a_use_may_have_happened_earlier_in_the_window_or_up_to_five_minutes_ahe
 #[tokio::test]
 async fn the_array_itself_is_bounded() {
     let mut story = Story::of(definition::BALANCE).await;
-    let too_many: Vec<Json> = (0..1001)
-        .map(|n| request(&story, &n.to_string(), 1))
-        .collect();
+    let too_many: Vec<Json> = (0..1001).map(|n| request(&story, &n.to_string(), 1)).collect();
     for requests in [json!([]), json!({}), json!(null), json!(too_many)] {
         let refused = story
             .session
             .exec_drop("CALL entitlement_consume_v1(?)", (requests.to_string(),))
             .await
             .unwrap_err();
-        assert!(
-            refused.to_string().contains("VALIDATION_FAILED: requests"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("VALIDATION_FAILED: requests"), "{refused}");
     }
     story.end().await;
 }
@@ -571,10 +501,7 @@ async fn a_use_and_a_read_say_the_same_of_a_limit() {
         .unwrap();
     let read: Row = story
         .session
-        .exec_first(
-            "CALL entitlement_limitations_v1(?, ?, FALSE)",
-            (story.subject, CODE),
-        )
+        .exec_first("CALL entitlement_limitations_v1(?, ?, FALSE)", (story.subject, CODE))
         .await
         .unwrap()
         .unwrap();

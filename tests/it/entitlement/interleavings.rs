@@ -22,11 +22,7 @@ async fn consume_in_tx(session: &mut Conn, requests: &serde_json::Value) -> u64 
         )
         .await
         .unwrap();
-    session
-        .query_first("SELECT @not_accepted")
-        .await
-        .unwrap()
-        .unwrap()
+    session.query_first("SELECT @not_accepted").await.unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,16 +36,10 @@ async fn thirty_two_clients_racing_on_a_hundred_units_take_exactly_a_hundred() {
         clients.push(tokio::spawn(async move {
             let mut accepted = 0;
             for n in 0..10 {
-                let answer = consume(
-                    &mut session,
-                    &requests(&[subject], &format!("{client}-{n}")),
-                )
-                .await
-                .remove(0);
-                assert!(
-                    matches!(answer.outcome.as_str(), "accepted" | "refused"),
-                    "{answer:?}"
-                );
+                let answer = consume(&mut session, &requests(&[subject], &format!("{client}-{n}")))
+                    .await
+                    .remove(0);
+                assert!(matches!(answer.outcome.as_str(), "accepted" | "refused"), "{answer:?}");
                 accepted += u32::from(answer.outcome == "accepted");
             }
             session.disconnect().await.unwrap();
@@ -82,18 +72,13 @@ async fn the_same_key_at_once_is_one_use() {
     for _ in 0..10 {
         let mut session = story.database.session().await;
         clients.push(tokio::spawn(async move {
-            consume(&mut session, &requests(&[subject], "order-1"))
-                .await
-                .remove(0)
+            consume(&mut session, &requests(&[subject], "order-1")).await.remove(0)
         }));
     }
     let mut first = 0;
     for client in clients {
         let answer = client.await.unwrap();
-        assert_eq!(
-            (answer.outcome.as_str(), answer.figures),
-            ("accepted", (100, 1, 99))
-        );
+        assert_eq!((answer.outcome.as_str(), answer.figures), ("accepted", (100, 1, 99)));
         first += u32::from(!answer.replayed);
     }
     assert_eq!(first, 1);
@@ -112,15 +97,11 @@ async fn balances_are_locked_in_one_order_whatever_the_order_of_the_items() {
 
     let mut holder = story.database.session().await;
     begin(&mut holder).await;
-    assert_eq!(
-        consume_in_tx(&mut holder, &requests(&[low], "holder")).await,
-        0
-    );
+    assert_eq!(consume_in_tx(&mut holder, &requests(&[low], "holder")).await, 0);
     // Names the high subject first, but must wait for the low one while it has nothing.
     let mut waiter = story.database.session().await;
     let waiter_id = waiter.id();
-    let waiting =
-        tokio::spawn(async move { consume(&mut waiter, &requests(&[high, low], "waiter")).await });
+    let waiting = tokio::spawn(async move { consume(&mut waiter, &requests(&[high, low], "waiter")).await });
     until_blocked(&story.database, waiter_id).await;
     let mut passer = story.database.session().await;
     assert_eq!(
@@ -129,10 +110,7 @@ async fn balances_are_locked_in_one_order_whatever_the_order_of_the_items() {
     );
     holder.query_drop("COMMIT").await.unwrap();
     let waited = waiting.await.unwrap();
-    assert_eq!(
-        [waited[0].figures, waited[1].figures],
-        [(100, 2, 98), (100, 2, 98)]
-    );
+    assert_eq!([waited[0].figures, waited[1].figures], [(100, 2, 98), (100, 2, 98)]);
     story.end().await;
 }
 
@@ -155,11 +133,7 @@ async fn the_last_unit_goes_to_one_of_two() {
         let mut second = story.database.session().await;
         let second_id = second.id();
         let key = format!("second-{end}");
-        let waiting = tokio::spawn(async move {
-            consume(&mut second, &requests(&[subject], &key))
-                .await
-                .remove(0)
-        });
+        let waiting = tokio::spawn(async move { consume(&mut second, &requests(&[subject], &key)).await.remove(0) });
         until_blocked(&story.database, second_id).await;
         first.query_drop(end).await.unwrap();
         assert_eq!(waiting.await.unwrap().outcome, expected, "after {end}");
@@ -175,16 +149,15 @@ async fn a_grant_waits_for_a_use_and_pays_for_nothing_before_it() {
     let subject = story.subject;
     let mut user = story.database.session().await;
     begin(&mut user).await;
-    assert_eq!(
-        consume_in_tx(&mut user, &requests(&[subject], "use")).await,
-        0
-    );
+    assert_eq!(consume_in_tx(&mut user, &requests(&[subject], "use")).await, 0);
     let mut granter = story.database.session().await;
     let granter_id = granter.id();
     let granting = tokio::spawn(async move {
         // Burnt before the old one, had it been there.
         granter
-            .query_drop(format!("CALL entitlement_grant_v1({subject}, '{CODE}', 5, 'promo', NULL, NULL, 1, 'key', 'because', NULL)"))
+            .query_drop(format!(
+                "CALL entitlement_grant_v1({subject}, '{CODE}', 5, 'promo', NULL, NULL, 1, 'key', 'because', NULL)"
+            ))
             .await
             .unwrap();
     });
@@ -207,20 +180,13 @@ async fn a_caller_changes_his_own_rows_and_uses_in_one_commit() {
         .await
         .unwrap();
     let mut session = story.database.session().await;
-    for (id, key, expected, end) in [
-        (1, "a", 0, "ROLLBACK"),
-        (2, "b", 0, "COMMIT"),
-        (3, "c", 1, "ROLLBACK"),
-    ] {
+    for (id, key, expected, end) in [(1, "a", 0, "ROLLBACK"), (2, "b", 0, "COMMIT"), (3, "c", 1, "ROLLBACK")] {
         session.query_drop("START TRANSACTION").await.unwrap();
         session
             .exec_drop("INSERT INTO callers_own VALUES (?)", (id,))
             .await
             .unwrap();
-        assert_eq!(
-            consume_in_tx(&mut session, &requests(&[subject], key)).await,
-            expected
-        );
+        assert_eq!(consume_in_tx(&mut session, &requests(&[subject], key)).await, expected);
         session.query_drop(end).await.unwrap();
     }
     let own: Vec<u32> = session.query("SELECT id FROM callers_own").await.unwrap();
@@ -244,18 +210,10 @@ async fn an_entry_procedure_refuses_an_open_transaction_and_leaves_it_alone() {
         .unwrap();
     let mut session = story.database.session().await;
     session.query_drop("START TRANSACTION").await.unwrap();
-    session
-        .query_drop("INSERT INTO callers_own VALUES (1)")
-        .await
-        .unwrap();
+    session.query_drop("INSERT INTO callers_own VALUES (1)").await.unwrap();
     for call in [
-        format!(
-            "CALL entitlement_consume_v1('{}')",
-            requests(&[subject], "a")
-        ),
-        format!(
-            "CALL entitlement_grant_v1({subject}, '{CODE}', 5, 'promo', NULL, NULL, NULL, 'key', 'because', NULL)"
-        ),
+        format!("CALL entitlement_consume_v1('{}')", requests(&[subject], "a")),
+        format!("CALL entitlement_grant_v1({subject}, '{CODE}', 5, 'promo', NULL, NULL, NULL, 'key', 'because', NULL)"),
         "CALL entitlement_revoke_v1(1, 'key', 'because', NULL)".to_owned(),
         format!("CALL entitlement_recompute_v1({subject})"),
         format!("CALL entitlement_settle_v1({subject})"),
@@ -321,10 +279,7 @@ async fn an_open_transaction_makes_nobody_wait_but_who_uses_the_same_limit() {
     open.query_drop("SET timestamp = UNIX_TIMESTAMP('2026-04-02')")
         .await
         .unwrap();
-    assert_eq!(
-        consume_in_tx(&mut open, &requests(&[busy], "open")).await,
-        0
-    );
+    assert_eq!(consume_in_tx(&mut open, &requests(&[busy], "open")).await, 0);
     for call in [
         format!(
             "CALL entitlement_grant_in_tx_v1({busy}, '{CODE}', 1, 'topup', NULL, NULL, NULL, 'operator', NULL, NULL, 'open', NULL, 'me', @grant_id, @r)"

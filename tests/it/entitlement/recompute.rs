@@ -44,10 +44,7 @@ async fn a_subject_that_is_not_there_is_said() {
         "CALL entitlement_limitations_v1(999, NULL, FALSE)",
     ] {
         let refused = story.session.query_drop(call).await.unwrap_err();
-        assert!(
-            refused.to_string().contains("SUBJECT_NOT_FOUND"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("SUBJECT_NOT_FOUND"), "{refused}");
     }
     story.end().await;
 }

@@ -12,13 +12,7 @@ async fn a_window_contains_its_start_and_not_its_end() {
     let lifetime = ("1970-01-01 00:00:00.000", "9999-12-31 23:59:59.999");
     // interval, anchor, instant, start, end
     let cases = [
-        (
-            None,
-            None,
-            "2026-03-01 00:00:00.000",
-            lifetime.0,
-            lifetime.1,
-        ),
+        (None, None, "2026-03-01 00:00:00.000", lifetime.0, lifetime.1),
         (
             Some("month"),
             Some("rolling"),

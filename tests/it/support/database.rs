@@ -59,9 +59,7 @@ impl TestDatabase {
 
     /// A plain session, as a DBA has it.
     pub async fn session(&self) -> Conn {
-        Conn::new(Opts::from_url(&self.url()).unwrap())
-            .await
-            .unwrap()
+        Conn::new(Opts::from_url(&self.url()).unwrap()).await.unwrap()
     }
 
     fn server_url(&self, database: &str) -> String {
@@ -80,10 +78,7 @@ impl Drop for TestDatabase {
                 .unwrap();
             runtime.block_on(async {
                 let mut server = Conn::new(Opts::from_url(&url).unwrap()).await.unwrap();
-                server
-                    .query_drop(format!("DROP DATABASE {name}"))
-                    .await
-                    .unwrap();
+                server.query_drop(format!("DROP DATABASE {name}")).await.unwrap();
                 server.disconnect().await.unwrap();
             });
         });

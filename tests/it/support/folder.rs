@@ -17,9 +17,7 @@ until rm -rf -- "$1" || [ "$tries" -eq 0 ]; do tries=$((tries - 1)); sleep 0.1; 
 pub fn fresh_folder() -> TempDir {
     static RUN: OnceLock<(PathBuf, Child)> = OnceLock::new();
     let (folder, _sweeper) = RUN.get_or_init(|| {
-        let folder = tempfile::tempdir()
-            .expect("a folder for the test run")
-            .keep();
+        let folder = tempfile::tempdir().expect("a folder for the test run").keep();
         let sweeper = Command::new("sh")
             .args(["-c", SWEEPER, "consumable-test-sweeper"])
             .arg(&folder)

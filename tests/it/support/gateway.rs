@@ -40,9 +40,7 @@ impl TestGateway {
 
     /// A gateway that reaches the database by `database_url`.
     pub async fn on(test: TestDatabase, database_url: &str) -> TestGateway {
-        let database = consumable::database::Database::connect(database_url)
-            .await
-            .unwrap();
+        let database = consumable::database::Database::connect(database_url).await.unwrap();
         let mut keys = Vec::new();
         for role in ["service", "admin"] {
             let secret = Secret::generate().unwrap();
@@ -119,7 +117,9 @@ impl TestGateway {
         let grant = self
             .as_admin(Method::POST, "/api/console/billing/grants")
             .header("Idempotency-Key", key)
-            .json(&json!({"billableEntityId": entity, "code": code, "amount": amount, "kind": "promo", "reason": "test"}));
+            .json(
+                &json!({"billableEntityId": entity, "code": code, "amount": amount, "kind": "promo", "reason": "test"}),
+            );
         let (status, body) = answer(grant).await;
         assert_eq!(status, 201, "{body}");
         body
@@ -127,8 +127,7 @@ impl TestGateway {
 
     /// A use for the workspace `acme`.
     pub fn consume(&self, body: &Value) -> RequestBuilder {
-        self.as_service(Method::POST, "/api/billing/consume")
-            .json(body)
+        self.as_service(Method::POST, "/api/billing/consume").json(body)
     }
 
     /// Listens to the workspace `acme`, from `last_event_id` on if there is one.
@@ -177,9 +176,7 @@ pub async fn refusal(request: RequestBuilder) -> (u16, String, Vec<String>) {
 pub fn without_instants(mut value: Value) -> Value {
     fn replace(value: &mut Value) {
         match value {
-            Value::String(text)
-                if text.len() == 24 && text.starts_with("20") && text.ends_with('Z') =>
-            {
+            Value::String(text) if text.len() == 24 && text.starts_with("20") && text.ends_with('Z') => {
                 *text = "now".into();
             }
             Value::Array(items) => items.iter_mut().for_each(replace),
@@ -216,9 +213,7 @@ impl Events {
 
     /// The next frame that is not a comment; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Frame> {
-        timeout(PATIENCE, self.read())
-            .await
-            .expect("a frame in time")
+        timeout(PATIENCE, self.read()).await.expect("a frame in time")
     }
 
     async fn read(&mut self) -> Option<Frame> {
@@ -226,10 +221,7 @@ impl Events {
             while let Some(end) = self.text.find("\n\n") {
                 let text: String = self.text.drain(..end + 2).collect();
                 let mut frame = Frame::default();
-                for line in text
-                    .lines()
-                    .filter(|line| !line.is_empty() && !line.starts_with(':'))
-                {
+                for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with(':')) {
                     let (field, value) = line.split_once(": ").unwrap();
                     let place = match field {
                         "id" => &mut frame.id,

@@ -2,9 +2,7 @@
 
 use std::env;
 
-use consumable::database::embedded::{
-    EmbeddedServer, Progress, ServerProgram, Storage, find_server,
-};
+use consumable::database::embedded::{EmbeddedServer, Progress, ServerProgram, Storage, find_server};
 use tokio::sync::OnceCell;
 
 /// The server program that the tests run on. Fetches the private copy on the first run ever, and says so.

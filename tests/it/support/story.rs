@@ -132,10 +132,9 @@ impl Story {
 
     /// Moves the clock, as a session may for itself.
     pub async fn at(&mut self, instant: &str) {
-        let instant: DateTime<Utc> =
-            NaiveDateTime::parse_from_str(instant, "%Y-%m-%d %H:%M:%S%.3f")
-                .unwrap()
-                .and_utc();
+        let instant: DateTime<Utc> = NaiveDateTime::parse_from_str(instant, "%Y-%m-%d %H:%M:%S%.3f")
+            .unwrap()
+            .and_utc();
         let seconds = instant.timestamp();
         let millis = instant.timestamp_subsec_millis();
         self.session
@@ -147,11 +146,7 @@ impl Story {
     /// Makes a grant, and gives its id.
     pub async fn grant(&mut self, grant: Grant) -> u64 {
         self.keys += 1;
-        let mut tx = self
-            .session
-            .start_transaction(Default::default())
-            .await
-            .unwrap();
+        let mut tx = self.session.start_transaction(Default::default()).await.unwrap();
         tx.exec_drop(
             "CALL entitlement_grant_in_tx_v1(:subject, :code, :amount, :kind, :effective, :expires, :priority,
                                              'operator', NULL, NULL, :key, NULL, 'story', @grant_id, @replayed)",
@@ -174,10 +169,7 @@ impl Story {
         let key = format!("revoke-{}", self.keys);
         let revoked: Option<Row> = self
             .session
-            .exec_first(
-                "CALL entitlement_revoke_v1(?, ?, 'story', 'story')",
-                (grant, key),
-            )
+            .exec_first("CALL entitlement_revoke_v1(?, ?, 'story', 'story')", (grant, key))
             .await
             .unwrap();
         assert!(revoked.is_some());
@@ -186,21 +178,13 @@ impl Story {
     /// Uses an amount, which must be accepted.
     pub async fn consume(&mut self, amount: i64) {
         let answer = self.try_consume(amount).await;
-        assert_eq!(
-            answer.outcome, "accepted",
-            "using {amount}: {:?}",
-            answer.problem
-        );
+        assert_eq!(answer.outcome, "accepted", "using {amount}: {:?}", answer.problem);
     }
 
     /// Asks to use an amount, which must be refused for want of room.
     pub async fn is_refused(&mut self, amount: i64) {
         let answer = self.try_consume(amount).await;
-        assert_eq!(
-            answer.outcome, "refused",
-            "using {amount}: {:?}",
-            answer.problem
-        );
+        assert_eq!(answer.outcome, "refused", "using {amount}: {:?}", answer.problem);
     }
 
     /// Asks to use an amount, with a key of its own.
@@ -223,10 +207,7 @@ impl Story {
     pub async fn says(&mut self, expected: &str) {
         let row: Row = self
             .session
-            .exec_first(
-                "CALL entitlement_limitations_v1(?, ?, FALSE)",
-                (self.subject, CODE),
-            )
+            .exec_first("CALL entitlement_limitations_v1(?, ?, FALSE)", (self.subject, CODE))
             .await
             .unwrap()
             .unwrap();

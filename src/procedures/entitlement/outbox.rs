@@ -1,0 +1,89 @@
+//! The outbox: what changed, in the order in which readers are told.
+
+use chrono::NaiveDateTime;
+use mysql_async::Deserialized;
+use mysql_async::prelude::FromRow;
+
+use crate::database::Database;
+use crate::error::Error;
+
+/// Where the outbox stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct OutboxState {
+    /// The oldest change that is kept; `None` when there is none.
+    pub oldest_sequence_no: Option<u64>,
+    /// The newest one, 0 when there never was any.
+    pub last_sequence_no: u64,
+    /// Up to where the call looked.
+    pub read_to_sequence_no: u64,
+}
+
+/// These codes of a workspace's subjects changed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the columns of entitlement_changes_since_v1")]
+pub struct Change {
+    pub sequence_no: u64,
+    pub workspace_id: u64,
+    pub workspace_slug: String,
+    /// In alphabetical order.
+    pub codes: Vec<String>,
+    pub change_source: String,
+    pub changed_at: NaiveDateTime,
+}
+
+#[derive(FromRow)]
+struct ChangeRow {
+    sequence_no: u64,
+    workspace_id: u64,
+    workspace_slug: String,
+    codes: Deserialized<Vec<String>>,
+    change_source: String,
+    changed_at: NaiveDateTime,
+}
+
+impl From<ChangeRow> for Change {
+    fn from(row: ChangeRow) -> Change {
+        let Deserialized(mut codes) = row.codes;
+        // JSON_ARRAYAGG has no order of its own.
+        codes.sort_unstable();
+        Change {
+            sequence_no: row.sequence_no,
+            workspace_id: row.workspace_id,
+            workspace_slug: row.workspace_slug,
+            codes,
+            change_source: row.change_source,
+            changed_at: row.changed_at,
+        }
+    }
+}
+
+/// What changed after `after`, among up to `limit` (1 to 10,000) outbox rows: of one workspace, or of all. `None` as
+/// `after` asks for no changes, only where the outbox stands.
+///
+/// # Errors
+/// As [`Database::call`].
+pub async fn changes_since(
+    database: &Database,
+    after: Option<u64>,
+    workspace_id: Option<u64>,
+    limit: u32,
+) -> Result<(OutboxState, Vec<Change>), Error> {
+    let mut sets = database
+        .call("entitlement_changes_since_v1", (after, workspace_id, limit))
+        .await?;
+    let state = sets.row()?;
+    let changes: Vec<ChangeRow> = sets.rows()?;
+    Ok((state, changes.into_iter().map(Change::from).collect()))
+}
+
+/// Deletes up to `limit` (1 to 10,000) outbox rows older than `keep_seconds` (60 or more), and gives how many.
+///
+/// # Errors
+/// As [`Database::call`].
+pub async fn prune_changes(database: &Database, keep_seconds: u32, limit: u32) -> Result<u64, Error> {
+    let mut sets = database
+        .call("entitlement_prune_changes_v1", (keep_seconds, limit))
+        .await?;
+    let (deleted,): (u64,) = sets.row()?;
+    Ok(deleted)
+}
