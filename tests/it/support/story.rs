@@ -321,14 +321,10 @@ pub async fn projections_of(session: &mut Conn, subjects: &[u64]) -> Vec<String>
 async fn projected(session: &mut Conn, of: &str) -> Vec<String> {
     let mut rows = Vec::new();
     for query in [
-        format!(
-            "SELECT * FROM billing_entitlement_balances WHERE {of} ORDER BY subject_id, definition_id, history_no"
-        ),
+        format!("SELECT * FROM billing_entitlement_balances WHERE {of} ORDER BY subject_id, definition_id, history_no"),
         format!("SELECT * FROM billing_entitlement_grant_balances WHERE {of} ORDER BY grant_id"),
         format!("SELECT id, status FROM billing_entitlement_holds WHERE {of} ORDER BY id"),
-        format!(
-            "SELECT * FROM billing_resource_snapshots WHERE {of} ORDER BY subject_id, definition_id"
-        ),
+        format!("SELECT * FROM billing_resource_snapshots WHERE {of} ORDER BY subject_id, definition_id"),
     ] {
         let found: Vec<Row> = session.query(query).await.unwrap();
         let text = |row: Row| {
