@@ -317,6 +317,12 @@ impl Limit {
         }
     }
 
+    /// Says how many of a capacity's resource there are.
+    pub fn recount(&mut self, count: i64) {
+        self.open();
+        self.count = count;
+    }
+
     /// Sets an amount aside.
     pub fn hold(&mut self, id: u64, amount: i64, expires_at: Instant) {
         self.holds.push(Hold { id, amount, expires_at });

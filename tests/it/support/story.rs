@@ -25,6 +25,18 @@ pub mod definition {
     pub const WEEKLY: &str = "'metered_quota', 'week', 'calendar_utc', 'sum', 'hard_deny'";
     /// A quota by year.
     pub const YEARLY: &str = "'metered_quota', 'year', 'calendar_utc', 'sum', 'hard_deny'";
+    /// A quota by month of the subject's own billing.
+    pub const BILLING_MONTHLY: &str = "'metered_quota', 'month', 'billing_period', 'sum', 'hard_deny'";
+    /// A quota of the last 24 hours.
+    pub const ROLLING_DAY: &str = "'metered_quota', 'day', 'rolling', 'sum', 'hard_deny'";
+    /// A quota of the last 24 hours of which only the largest grant counts.
+    pub const ROLLING_DAY_MAX: &str = "'metered_quota', 'day', 'rolling', 'max', 'hard_deny'";
+    /// A quota of the last month.
+    pub const ROLLING_MONTH: &str = "'metered_quota', 'month', 'rolling', 'sum', 'hard_deny'";
+    /// How many there may be.
+    pub const CAPACITY: &str = "'capacity', NULL, NULL, 'sum', 'hard_lock_resource'";
+    /// On or off.
+    pub const STATE: &str = "'state', NULL, NULL, 'boolean_any_true', 'hard_deny'";
 }
 
 /// A grant, with what a story says of it and defaults for the rest.
@@ -92,19 +104,33 @@ pub struct Story {
 /// The code of the limit that a story is about.
 pub const CODE: &str = "story.limit";
 
+/// What a story's limit shows while it is locked.
+pub const LOCKED: &str = "story_locked";
+
+/// Defines another limit. A capacity counts the resource of its own code.
+pub async fn define(session: &mut Conn, code: &str, definition: &str) {
+    let resource = if definition.starts_with("'capacity'") {
+        format!("'{code}'")
+    } else {
+        "NULL".to_owned()
+    };
+    session
+        .query_drop(format!(
+            "INSERT INTO billing_entitlement_definitions
+               (code, name, unit, entitlement_type, window_interval, window_anchor, aggregation_mode, enforcement_mode, lock_label, resource_code,
+                created_at, updated_at)
+             VALUES ('{code}', 'Story', 'thing', {definition}, '{LOCKED}', {resource}, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))"
+        ))
+        .await
+        .unwrap();
+}
+
 impl Story {
     /// Begins a story about a limit defined by one of [`definition`], on 1 March 2026.
     pub async fn of(definition: &str) -> Story {
         let database = TestDatabase::migrated().await;
         let mut session = database.session().await;
-        session
-            .query_drop(format!(
-                "INSERT INTO billing_entitlement_definitions
-                   (code, name, unit, entitlement_type, window_interval, window_anchor, aggregation_mode, enforcement_mode, created_at, updated_at)
-                 VALUES ('{CODE}', 'Story', 'thing', {definition}, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))"
-            ))
-            .await
-            .unwrap();
+        define(&mut session, CODE, definition).await;
         let mut story = Story {
             database,
             session,
@@ -202,6 +228,34 @@ impl Story {
         consume(&mut self.session, requests).await
     }
 
+    /// Sets an amount aside, which must be accepted, and gives the hold's id.
+    pub async fn hold(&mut self, amount: i64, ttl_seconds: u32) -> u64 {
+        self.keys += 1;
+        let key = format!("hold-{}", self.keys);
+        let answer = self.try_hold(&key, amount, ttl_seconds).await.unwrap();
+        assert_eq!(answer.problem, None, "holding {amount}");
+        answer.id.unwrap()
+    }
+
+    /// Asks to set an amount aside. An error is its code.
+    pub async fn try_hold(&mut self, key: &str, amount: i64, ttl_seconds: u32) -> Result<HoldAnswer, String> {
+        let call = format!(
+            "CALL entitlement_hold_v1({}, NULL, '{CODE}', {amount}, {ttl_seconds}, '{key}', NULL, NULL)",
+            self.subject
+        );
+        about_hold(&mut self.session, &call).await
+    }
+
+    /// Commits an amount of a hold. An error is its code.
+    pub async fn commit(&mut self, hold: u64, amount: i64) -> Result<HoldAnswer, String> {
+        commit(&mut self.session, hold, amount).await
+    }
+
+    /// Releases a hold. An error is its code.
+    pub async fn release(&mut self, hold: u64) -> Result<HoldAnswer, String> {
+        about_hold(&mut self.session, &format!("CALL entitlement_release_hold_v1({hold})")).await
+    }
+
     /// What the limit says now, in the words of `docs/domain.md`: `"granted 100, consumed 0, available 100"`. Words that are
     /// not there are not compared.
     pub async fn says(&mut self, expected: &str) {
@@ -218,6 +272,7 @@ impl Story {
                 "next" => "next_change_at".to_owned(),
                 "over" => "over_limit".to_owned(),
                 "window" => "window_start_at".to_owned(),
+                "lock" => "lock_state".to_owned(),
                 amount => format!("{amount}_amount"),
             };
             let value = match row
@@ -227,6 +282,7 @@ impl Story {
                 Value::NULL => "never".to_owned(),
                 Value::Int(number) => number.to_string(),
                 Value::UInt(number) => number.to_string(),
+                Value::Bytes(text) => String::from_utf8(text).unwrap(),
                 date => mysql_async::from_value::<NaiveDateTime>(date)
                     .format("%Y-%m-%d %H:%M:%S%.3f")
                     .to_string(),
@@ -262,7 +318,58 @@ impl Story {
             before,
             "recompute changed something"
         );
+        assert_eq!(differences(&mut self.session, self.subject).await, [""; 0]);
     }
+}
+
+/// An answer about a hold.
+#[derive(Debug, PartialEq)]
+pub struct HoldAnswer {
+    /// `None`: refused.
+    pub id: Option<u64>,
+    /// Whether the same was asked before.
+    pub replayed: bool,
+    /// `CODE: text`.
+    pub problem: Option<String>,
+    /// Smallest units missing.
+    pub over_by: i64,
+    /// All the rest, but for what tells the time: a replay says the same.
+    pub words: Vec<String>,
+}
+
+/// Commits an amount of a hold in a session of one's own. An error is its code.
+pub async fn commit(session: &mut Conn, hold: u64, amount: i64) -> Result<HoldAnswer, String> {
+    about_hold(session, &format!("CALL entitlement_commit_hold_v1({hold}, {amount})")).await
+}
+
+async fn about_hold(session: &mut Conn, call: &str) -> Result<HoldAnswer, String> {
+    let row: Row = match session.query_first(call).await {
+        Ok(row) => row.unwrap(),
+        Err(mysql_async::Error::Server(error)) => {
+            return Err(error.message.split(':').next().unwrap().to_owned());
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let words = row
+        .columns_ref()
+        .iter()
+        .map(|column| column.name_str())
+        .filter(|name| !["replayed", "generated_at", "retry_after_seconds"].contains(&name.as_ref()))
+        .map(|name| format!("{name} {}", row[name.as_ref()].as_sql(true)))
+        .collect();
+    Ok(HoldAnswer {
+        id: row.get("hold_id").unwrap(),
+        replayed: row.get("replayed").unwrap(),
+        problem: row.get("problem").unwrap(),
+        over_by: row.get("over_by_amount").unwrap(),
+        words,
+    })
+}
+
+/// What `entitlement_verify_v1` finds wrong with a subject.
+pub async fn differences(session: &mut Conn, subject: u64) -> Vec<String> {
+    let rows: Vec<Row> = session.exec("CALL entitlement_verify_v1(?)", (subject,)).await.unwrap();
+    rows.iter().map(|row| format!("{row:?}")).collect()
 }
 
 /// A row of `entitlement_consume_v1`'s answer.
