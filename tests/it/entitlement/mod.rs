@@ -7,6 +7,7 @@ mod grant;
 mod holds;
 mod interleavings;
 mod model;
+mod permutations;
 mod property;
 mod recompute;
 mod rolling;
