@@ -272,7 +272,7 @@ impl Plan {
         NewGrant {
             subject,
             limit,
-            kind: *choose(rng, &kinds),
+            kind: rng.choice(kinds).unwrap(),
             amount: rng.i64(1..60),
             priority: *choose(rng, &[None, None, Some(0), Some(1), Some(255)]),
             effective: *choose(
