@@ -2,8 +2,9 @@
 
 use mysql_async::prelude::Queryable;
 
+use crate::support::hold::commit;
 use crate::support::session::{begin, until_blocked};
-use crate::support::story::{CODE, Grant, Story, commit, definition};
+use crate::support::story::{CODE, Grant, Story, definition};
 
 /// 15 minutes, the default.
 const TTL: u32 = 900;

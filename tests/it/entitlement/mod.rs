@@ -6,7 +6,6 @@ mod consume;
 mod grant;
 mod holds;
 mod interleavings;
-mod model;
 mod permutations;
 mod property;
 mod recompute;

@@ -8,8 +8,9 @@ use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::support::database::TestDatabase;
+use crate::support::hold::commit;
 use crate::support::session::begin;
-use crate::support::story::{CODE, Grant, Story, commit, definition, differences, projections_of};
+use crate::support::story::{CODE, Grant, Story, definition, differences, projections_of};
 
 /// A session that does one statement after another, and the answers.
 struct Actor {
