@@ -1,9 +1,14 @@
 //! The procedures of `sql/entitlement/`.
 
+mod capacity;
 mod changes;
 mod consume;
 mod grant;
+mod holds;
 mod interleavings;
+mod permutations;
+mod property;
 mod recompute;
+mod rolling;
 mod stories;
 mod windows;

@@ -25,6 +25,18 @@ pub mod definition {
     pub const WEEKLY: &str = "'metered_quota', 'week', 'calendar_utc', 'sum', 'hard_deny'";
     /// A quota by year.
     pub const YEARLY: &str = "'metered_quota', 'year', 'calendar_utc', 'sum', 'hard_deny'";
+    /// A quota by month of the subject's own billing.
+    pub const BILLING_MONTHLY: &str = "'metered_quota', 'month', 'billing_period', 'sum', 'hard_deny'";
+    /// A quota of the last 24 hours.
+    pub const ROLLING_DAY: &str = "'metered_quota', 'day', 'rolling', 'sum', 'hard_deny'";
+    /// A quota of the last 24 hours of which only the largest grant counts.
+    pub const ROLLING_DAY_MAX: &str = "'metered_quota', 'day', 'rolling', 'max', 'hard_deny'";
+    /// A quota of the last month.
+    pub const ROLLING_MONTH: &str = "'metered_quota', 'month', 'rolling', 'sum', 'hard_deny'";
+    /// How many there may be.
+    pub const CAPACITY: &str = "'capacity', NULL, NULL, 'sum', 'hard_lock_resource'";
+    /// On or off.
+    pub const STATE: &str = "'state', NULL, NULL, 'boolean_any_true', 'hard_deny'";
 }
 
 /// A grant, with what a story says of it and defaults for the rest.
@@ -92,19 +104,33 @@ pub struct Story {
 /// The code of the limit that a story is about.
 pub const CODE: &str = "story.limit";
 
+/// What a story's limit shows while it is locked.
+pub const LOCKED: &str = "story_locked";
+
+/// Defines another limit. A capacity counts the resource of its own code.
+pub async fn define(session: &mut Conn, code: &str, definition: &str) {
+    let resource = if definition.starts_with("'capacity'") {
+        format!("'{code}'")
+    } else {
+        "NULL".to_owned()
+    };
+    session
+        .query_drop(format!(
+            "INSERT INTO billing_entitlement_definitions
+               (code, name, unit, entitlement_type, window_interval, window_anchor, aggregation_mode, enforcement_mode, lock_label, resource_code,
+                created_at, updated_at)
+             VALUES ('{code}', 'Story', 'thing', {definition}, '{LOCKED}', {resource}, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))"
+        ))
+        .await
+        .unwrap();
+}
+
 impl Story {
     /// Begins a story about a limit defined by one of [`definition`], on 1 March 2026.
     pub async fn of(definition: &str) -> Story {
         let database = TestDatabase::migrated().await;
         let mut session = database.session().await;
-        session
-            .query_drop(format!(
-                "INSERT INTO billing_entitlement_definitions
-                   (code, name, unit, entitlement_type, window_interval, window_anchor, aggregation_mode, enforcement_mode, created_at, updated_at)
-                 VALUES ('{CODE}', 'Story', 'thing', {definition}, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))"
-            ))
-            .await
-            .unwrap();
+        define(&mut session, CODE, definition).await;
         let mut story = Story {
             database,
             session,
@@ -128,6 +154,12 @@ impl Story {
             .unwrap()
             .unwrap();
         row.get("id").unwrap()
+    }
+
+    /// A key that the story has not used.
+    pub fn new_key(&mut self, of: &str) -> String {
+        self.keys += 1;
+        format!("{of}-{}", self.keys)
     }
 
     /// Moves the clock, as a session may for itself.
@@ -218,6 +250,7 @@ impl Story {
                 "next" => "next_change_at".to_owned(),
                 "over" => "over_limit".to_owned(),
                 "window" => "window_start_at".to_owned(),
+                "lock" => "lock_state".to_owned(),
                 amount => format!("{amount}_amount"),
             };
             let value = match row
@@ -227,6 +260,7 @@ impl Story {
                 Value::NULL => "never".to_owned(),
                 Value::Int(number) => number.to_string(),
                 Value::UInt(number) => number.to_string(),
+                Value::Bytes(text) => String::from_utf8(text).unwrap(),
                 date => mysql_async::from_value::<NaiveDateTime>(date)
                     .format("%Y-%m-%d %H:%M:%S%.3f")
                     .to_string(),
@@ -262,7 +296,14 @@ impl Story {
             before,
             "recompute changed something"
         );
+        assert_eq!(differences(&mut self.session, self.subject).await, [""; 0]);
     }
+}
+
+/// What `entitlement_verify_v1` finds wrong with a subject.
+pub async fn differences(session: &mut Conn, subject: u64) -> Vec<String> {
+    let rows: Vec<Row> = session.exec("CALL entitlement_verify_v1(?)", (subject,)).await.unwrap();
+    rows.iter().map(|row| format!("{row:?}")).collect()
 }
 
 /// A row of `entitlement_consume_v1`'s answer.
@@ -309,10 +350,22 @@ pub fn answer(row: &Row) -> Answer {
 
 /// Every projected row of the database, for comparing.
 pub async fn projections(session: &mut Conn) -> Vec<String> {
+    projected(session, "TRUE").await
+}
+
+/// Every projected row of these subjects, for comparing while others work on theirs.
+pub async fn projections_of(session: &mut Conn, subjects: &[u64]) -> Vec<String> {
+    let ids: Vec<String> = subjects.iter().map(u64::to_string).collect();
+    projected(session, &format!("subject_id IN ({})", ids.join(", "))).await
+}
+
+async fn projected(session: &mut Conn, of: &str) -> Vec<String> {
     let mut rows = Vec::new();
     for query in [
-        "SELECT * FROM billing_entitlement_balances ORDER BY subject_id, definition_id, history_no",
-        "SELECT * FROM billing_entitlement_grant_balances ORDER BY grant_id",
+        format!("SELECT * FROM billing_entitlement_balances WHERE {of} ORDER BY subject_id, definition_id, history_no"),
+        format!("SELECT * FROM billing_entitlement_grant_balances WHERE {of} ORDER BY grant_id"),
+        format!("SELECT id, status FROM billing_entitlement_holds WHERE {of} ORDER BY id"),
+        format!("SELECT * FROM billing_resource_snapshots WHERE {of} ORDER BY subject_id, definition_id"),
     ] {
         let found: Vec<Row> = session.query(query).await.unwrap();
         let text = |row: Row| {

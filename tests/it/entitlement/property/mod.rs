@@ -1,0 +1,192 @@
+//! Random operations on the procedures and on the model, number by number.
+//!
+//! Environment: `CONSUMABLE_SEED` (the first sequence's; a failure names its own), `CONSUMABLE_SEQUENCES`, `CONSUMABLE_STEPS` (of a sequence, at most).
+
+mod model;
+mod plan;
+mod rules;
+mod run;
+mod uses;
+
+use std::env;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use self::plan::{Plan, RULES};
+use self::rules::{Anchor, Enforcement, Interval, Type};
+use self::run::{Difference, Run};
+use crate::support::database::TestDatabase;
+
+/// Sequences of a plain `cargo test`.
+const SEQUENCES: u64 = 2_000;
+/// Steps of the longest of them.
+const STEPS: usize = 20;
+/// Sessions that work side by side, each on subjects of its own.
+const SESSIONS: usize = 3;
+
+/// A sequence that failed: at which step, how, and what was called.
+struct Failure {
+    step: usize,
+    difference: Difference,
+    log: Vec<String>,
+}
+
+async fn run(session: &mut Conn, plan: &Plan, name: &str) -> Result<(), Failure> {
+    let mut log = Vec::new();
+    let mut step = 0;
+    let Err(mut difference) = try_run(session, plan, name, &mut step, &mut log).await else {
+        return Ok(());
+    };
+    if difference.to_string().contains("Deadlock") {
+        let status: (String, String, String) = session.query_first("SHOW ENGINE INNODB STATUS").await.unwrap().unwrap();
+        let (_, deadlock) = status.2.split_once("LATEST DETECTED DEADLOCK").unwrap();
+        let deadlock = deadlock
+            .split_once("TRANSACTIONS\n-----")
+            .map_or(deadlock, |(deadlock, _)| deadlock);
+        difference = format!("{difference}{deadlock}").into();
+    }
+    Err(Failure { step, difference, log })
+}
+
+async fn try_run(
+    session: &mut Conn,
+    plan: &Plan,
+    name: &str,
+    number: &mut usize,
+    log: &mut Vec<String>,
+) -> Result<(), Difference> {
+    let mut run = Run::begin(session, plan, name, log).await?;
+    for step in &plan.steps {
+        run.step(step).await?;
+        *number += 1;
+    }
+    run.end().await
+}
+
+/// Leaves out what the failure does not need: all after it, then step by step whatever can be missed.
+async fn shrink(database: &TestDatabase, mut plan: Plan, mut failure: Failure) -> (Plan, Failure) {
+    plan.steps.truncate(failure.step + 1);
+    let mut tries = 0;
+    let mut number = plan.steps.len();
+    while number > 0 {
+        number -= 1;
+        let mut shorter = plan.clone();
+        shorter.steps.remove(number);
+        tries += 1;
+        // A session of its own: the last one may have been left inside a transaction.
+        let mut session = database.session().await;
+        if let Err(found) = run(&mut session, &shorter, &format!("shrunk-{tries}")).await {
+            shorter.steps.truncate(found.step + 1);
+            plan = shorter;
+            failure = found;
+            number = number.min(plan.steps.len());
+        }
+    }
+    (plan, failure)
+}
+
+fn variable<T: FromStr>(name: &str) -> Option<T> {
+    let text = env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+    )
+}
+
+/// A database with the definitions of [`RULES`].
+async fn database() -> TestDatabase {
+    let database = TestDatabase::migrated().await;
+    let mut session = database.session().await;
+    for rules in RULES {
+        let (interval, anchor) = rules.window.unzip();
+        session
+            .exec_drop(
+                "INSERT INTO billing_entitlement_definitions
+                   (code, name, unit, entitlement_type, window_interval, window_anchor, aggregation_mode, enforcement_mode, lock_label, resource_code,
+                    created_at, updated_at)
+                 VALUES (?, 'Property', 'thing', ?, ?, ?, ?, ?, 'locked', ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))",
+                (
+                    rules.code,
+                    match rules.kind {
+                        Type::Capacity => "capacity",
+                        Type::Quota => "metered_quota",
+                        Type::Balance => "balance",
+                        Type::State => "state",
+                    },
+                    interval.map(|interval| match interval {
+                        Interval::Day => "day",
+                        Interval::Week => "week",
+                        Interval::Month => "month",
+                        Interval::Year => "year",
+                    }),
+                    anchor.map(|anchor| match anchor {
+                        Anchor::Calendar => "calendar_utc",
+                        Anchor::Billing => "billing_period",
+                        Anchor::Rolling => "rolling",
+                    }),
+                    match rules.kind {
+                        Type::State => "boolean_any_true",
+                        _ if rules.largest_counts => "max",
+                        _ => "sum",
+                    },
+                    match rules.enforcement {
+                        Enforcement::Deny => "hard_deny",
+                        Enforcement::Lock => "hard_lock_resource",
+                        Enforcement::Warn => "soft_warn",
+                    },
+                    (rules.kind == Type::Capacity).then_some(rules.code),
+                ),
+            )
+            .await
+            .unwrap();
+    }
+    database
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_happens_the_procedures_say_what_the_model_says() {
+    let first_seed: u64 = variable("CONSUMABLE_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let sequences: u64 = variable("CONSUMABLE_SEQUENCES").unwrap_or(SEQUENCES);
+    let steps: usize = variable("CONSUMABLE_STEPS").unwrap_or(STEPS);
+    println!("CONSUMABLE_SEED={first_seed} CONSUMABLE_SEQUENCES={sequences} CONSUMABLE_STEPS={steps}");
+
+    let database = Arc::new(database().await);
+    let next = Arc::new(AtomicU64::new(0));
+    let steps_done = Arc::new(AtomicU64::new(0));
+    let mut sessions = Vec::new();
+    for _ in 0..SESSIONS {
+        let (database, next, steps_done) = (database.clone(), next.clone(), steps_done.clone());
+        sessions.push(tokio::spawn(async move {
+            let mut session = database.session().await;
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= sequences {
+                    return None;
+                }
+                let seed = first_seed.wrapping_add(number);
+                let plan = Plan::of(seed, steps);
+                if let Err(failure) = run(&mut session, &plan, &format!("sequence-{number}")).await {
+                    // The others need not go on.
+                    next.store(sequences, Ordering::Relaxed);
+                    return Some((seed, plan, failure));
+                }
+                steps_done.fetch_add(plan.steps.len() as u64, Ordering::Relaxed);
+            }
+        }));
+    }
+    for session in sessions {
+        if let Some((seed, plan, failure)) = session.await.unwrap() {
+            let (plan, failure) = shrink(&database, plan, failure).await;
+            panic!(
+                "again with CONSUMABLE_SEED={seed} CONSUMABLE_SEQUENCES=1 CONSUMABLE_STEPS={steps}\n\n{}\n\n{plan}\n\n{}",
+                failure.log.join("\n"),
+                failure.difference
+            );
+        }
+    }
+    println!("{} steps", steps_done.load(Ordering::Relaxed));
+}
