@@ -8,7 +8,6 @@ use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::support::database::TestDatabase;
-use crate::support::hold::commit;
 use crate::support::session::begin;
 use crate::support::story::{CODE, Grant, Story, definition, differences, projections_of};
 
@@ -381,10 +380,13 @@ async fn what_neighbours_do_to_their_own_makes_nobody_wait() {
             story.subject = story.new_subject(&format!("{side}-{number}")).await;
             story.grant(Grant::of("topup", 2)).await;
             subjects.push(story.subject);
-            holds.push(story.hold(1, 900).await);
+            // The one in the middle has none: who looks for his holds must not come upon the next one's.
+            if side != "middle" {
+                holds.push(story.hold(1, 900).await);
+            }
         }
         let outcome = cast
-            .plays([&commits(holds[0]), &grants(subjects[1], 1), &commits(holds[2])], order)
+            .plays([&commits(holds[0]), &grants(subjects[1], 1), &commits(holds[1])], order)
             .await;
         assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
         assert_eq!(outcome.waits, 0, "{order:?}");
@@ -392,7 +394,5 @@ async fn what_neighbours_do_to_their_own_makes_nobody_wait() {
             story.subject = subject;
             proves(&mut story).await;
         }
-        // The next round's subjects are neighbours of holds that still stand, too.
-        assert!(commit(&mut story.session, holds[1], 1).await.is_ok());
     }
 }
