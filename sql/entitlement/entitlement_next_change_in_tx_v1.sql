@@ -29,15 +29,18 @@ CREATE PROCEDURE entitlement_next_change_in_tx_v1(
 BEGIN
   DECLARE v_lifetime_end DATETIME(3) DEFAULT '9999-12-31 23:59:59.999';
 
-  SET p_next_return_at = v_lifetime_end;
+  SET p_next_hold_at = v_lifetime_end, p_next_return_at = v_lifetime_end;
   SELECT COALESCE(MIN(LEAST(COALESCE(g.ends_at, v_lifetime_end), IF(g.grant_state = 'pending', g.effective_at, v_lifetime_end))), v_lifetime_end)
     INTO p_next_grant_at
     FROM billing_entitlement_grant_balances AS g FORCE INDEX (ix_grant_balances_state)
    WHERE g.subject_id = p_subject_id AND g.definition_id = p_definition_id AND g.grant_state IN ('pending', 'active')
      FOR UPDATE;
-  SELECT COALESCE(MIN(h.expires_at), v_lifetime_end) INTO p_next_hold_at
+  -- Not MIN(): that looks up one key or the next, and would lock the first hold of another subject.
+  SELECT h.expires_at INTO p_next_hold_at
     FROM billing_entitlement_holds AS h FORCE INDEX (ix_holds_pending)
    WHERE h.subject_id = p_subject_id AND h.definition_id = p_definition_id AND h.status = 'pending'
+   ORDER BY h.expires_at
+   LIMIT 1
      FOR UPDATE;
   IF p_window_anchor = 'rolling' AND p_first_use_no IS NOT NULL THEN
     -- Uses come back in their order: where a month is clamped, none before the one that was posted before it.

@@ -30,7 +30,7 @@ BEGIN
   SELECT b.subject_id, b.definition_id, i.usage_event_key, b.last_sequence_no + ROW_NUMBER() OVER w, b.segment_no, i.amount, i.reason_code,
          COALESCE(i.occurred_at, p_now), p_now, b.consumed_amount + SUM(i.amount) OVER w, b.left_amount - SUM(i.amount) OVER w, b.held_amount,
          -- A use of a rolling quota comes back: a boundary, if there was none before it.
-         IF(d.window_anchor = 'rolling',
+         IF(d.window_anchor = 'rolling' AND b.last_sequence_no = b.returned_sequence_no,
             LEAST(COALESCE(b.next_change_at, v_lifetime_end), CASE d.window_interval WHEN 'day' THEN p_now + INTERVAL 1 DAY WHEN 'week' THEN p_now + INTERVAL 7 DAY
                                                                                      WHEN 'month' THEN p_now + INTERVAL 1 MONTH ELSE p_now + INTERVAL 1 YEAR END),
             b.next_change_at),
@@ -78,12 +78,13 @@ BEGIN
     STRAIGHT_JOIN billing_entitlement_definitions AS d FORCE INDEX (PRIMARY) ON d.id = t.definition_id
     STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
       ON t.subject_id = b.subject_id AND t.definition_id = b.definition_id AND b.history_no = 0
-     SET b.segment_consumed_amount = b.segment_consumed_amount + IF(d.entitlement_type = 'capacity', 0, t.amount),
-         b.segment_start_consumed_amount = b.segment_start_consumed_amount + IF(d.entitlement_type = 'capacity', t.amount, 0),
-         b.segment_start_left_amount = b.segment_start_left_amount - IF(d.entitlement_type = 'capacity', t.amount, 0),
-         b.last_sequence_no = b.last_sequence_no + IF(d.entitlement_type = 'capacity', 0, t.uses),
-         b.next_change_at = IF(d.window_anchor = 'rolling',
+     -- First, as it goes by the numbers before this use: with uses yet to come back, the oldest of them is the boundary.
+     SET b.next_change_at = IF(d.window_anchor = 'rolling' AND b.last_sequence_no = b.returned_sequence_no,
            LEAST(COALESCE(b.next_change_at, v_lifetime_end), CASE d.window_interval WHEN 'day' THEN p_now + INTERVAL 1 DAY WHEN 'week' THEN p_now + INTERVAL 7 DAY
                                                                                     WHEN 'month' THEN p_now + INTERVAL 1 MONTH ELSE p_now + INTERVAL 1 YEAR END),
-           b.next_change_at);
+           b.next_change_at),
+         b.segment_consumed_amount = b.segment_consumed_amount + IF(d.entitlement_type = 'capacity', 0, t.amount),
+         b.segment_start_consumed_amount = b.segment_start_consumed_amount + IF(d.entitlement_type = 'capacity', t.amount, 0),
+         b.segment_start_left_amount = b.segment_start_left_amount - IF(d.entitlement_type = 'capacity', t.amount, 0),
+         b.last_sequence_no = b.last_sequence_no + IF(d.entitlement_type = 'capacity', 0, t.uses);
 END

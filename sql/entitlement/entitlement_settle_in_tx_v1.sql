@@ -238,6 +238,11 @@ settling: BEGIN
            b.held_amount = v_held, b.returned_sequence_no = v_returned_no,
            b.next_change_at = NULLIF(v_next_change_at, v_lifetime_end), b.failure_count = 0, b.last_failure = NULL, b.retry_at = NULL
      WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0;
+  ELSE
+    -- It was due and nothing was: what it waited for is gone. Left as it is, it would be due for ever.
+    UPDATE billing_entitlement_balances AS b
+       SET b.next_change_at = NULLIF(v_next_change_at, v_lifetime_end)
+     WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0;
   END IF;
   IF p_boundaries > 0 THEN
     INSERT INTO billing_limit_changes (change_source, changes, changed_at)
