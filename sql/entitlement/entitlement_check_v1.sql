@@ -57,6 +57,8 @@ BEGIN
                    WHEN d.entitlement_type = 'state' THEN 'NOT_CONSUMABLE: a state is on or off, and is not used up'
                    WHEN i.amount IS NULL OR i.amount NOT BETWEEN 1 AND 9007199254740991
                      THEN CONCAT('VALIDATION_FAILED: items[', i.item_no - 1, '].amount: must be a whole number from 1 to 9007199254740991')
+                   WHEN i.has_count AND (i.count_given IS NULL OR i.count_given NOT BETWEEN 0 AND 9007199254740991)
+                     THEN CONCAT('VALIDATION_FAILED: items[', i.item_no - 1, '].currentCount: must be a whole number from 0 to 9007199254740991')
                    WHEN i.uses_of_limit > 1 THEN CONCAT('VALIDATION_FAILED: items[', i.item_no - 1, ']: another item of this request uses the same limit')
                    WHEN d.enforcement_mode <> 'soft_warn'
                      AND i.amount > IF(i.current_count IS NULL, COALESCE(b.available_amount, 0), COALESCE(b.granted_amount, 0) - i.current_count - COALESCE(b.held_amount, 0))
@@ -75,10 +77,12 @@ BEGIN
                          CASE WHEN j.amount IS NULL THEN COALESCE(c.amount, 1)
                               WHEN JSON_TYPE(j.amount) IN ('INTEGER', 'UNSIGNED INTEGER') THEN CAST(LEAST(j.amount, CAST(9007199254740992 AS JSON)) AS SIGNED) END AS amount,
                          IF(COALESCE(dc.entitlement_type, n.entitlement_type) = 'capacity', j.current_count, NULL) AS current_count,
+                         j.has_count, j.current_count AS count_given,
                          COUNT(*) OVER (PARTITION BY COALESCE(c.definition_id, n.id)) AS uses_of_limit
                     FROM JSON_TABLE(p_items, '$[*]' COLUMNS (
                            item_no FOR ORDINALITY, capability VARCHAR(64) PATH '$.capability', code VARCHAR(64) PATH '$.limitationCode',
-                           amount JSON PATH '$.amount', current_count BIGINT PATH '$.currentCount')) AS j
+                           amount JSON PATH '$.amount', current_count BIGINT PATH '$.currentCount',
+                           has_count INT EXISTS PATH '$.currentCount')) AS j
                     LEFT JOIN billing_capabilities AS c ON c.capability = CONVERT(j.capability USING ascii)
                     LEFT JOIN billing_entitlement_definitions AS dc ON dc.id = c.definition_id
                     LEFT JOIN billing_entitlement_definitions AS n ON n.code = CONVERT(j.code USING ascii)) AS i

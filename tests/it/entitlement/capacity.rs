@@ -109,6 +109,58 @@ async fn a_recount_is_the_truth_whatever_was_counted_before() {
 }
 
 #[tokio::test]
+async fn what_was_taken_is_given_back_once_and_never_more() {
+    let mut story = Story::of(definition::CAPACITY).await;
+    story.grant(Grant::of("plan_base", 3)).await;
+    story.consume(3).await;
+    let give_back = "CALL entitlement_give_back_v1(?, ?, ?, ?)";
+    for _ in 0..2 {
+        let call = (story.subject, CODE, 2, "back-1");
+        story.session.exec_drop(give_back, call).await.unwrap();
+        story.says("consumed 1, available 2").await;
+    }
+    for (amount, key, problem) in [
+        (1, "back-1", "IDEMPOTENCY_CONFLICT"),
+        // The key of a use is a key of the same count.
+        (1, "use-2", "IDEMPOTENCY_CONFLICT"),
+        (2, "back-2", "VALIDATION_FAILED: amount: there are not so many"),
+        (0, "back-2", "VALIDATION_FAILED: amount"),
+        (1, "two words", "VALIDATION_FAILED: usageEventKey"),
+    ] {
+        let call = (story.subject, CODE, amount, key);
+        let refused = story.session.exec_drop(give_back, call).await.unwrap_err();
+        assert!(refused.to_string().contains(problem), "{refused} instead of {problem}");
+    }
+    story.says("consumed 1, available 2").await;
+    story.consume(2).await;
+    story.is_refused(1).await;
+    story.end().await;
+}
+
+#[tokio::test]
+async fn a_check_is_by_the_callers_own_count_and_writes_nothing() {
+    let mut story = Story::of(definition::CAPACITY).await;
+    story.grant(Grant::of("plan_base", 3)).await;
+    for (count, allowed) in [
+        (json!(2), true),
+        (json!(3), false),
+        (json!(-1), false),
+        (json!("x"), false),
+    ] {
+        let items = json!([{"limitationCode": CODE, "currentCount": count}]).to_string();
+        let row: mysql_async::Row = story
+            .session
+            .exec_first("CALL entitlement_check_v1(?, ?)", (story.subject, items))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(row.get::<bool, _>("allowed"), Some(allowed), "{count}");
+    }
+    story.says("consumed 0, available 3").await;
+    story.end().await;
+}
+
+#[tokio::test]
 async fn a_capacity_and_credits_are_used_together_or_not_at_all() {
     let mut story = Story::of(definition::CAPACITY).await;
     define(&mut story.session, "story.credits", definition::BALANCE).await;
