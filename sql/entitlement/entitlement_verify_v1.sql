@@ -112,7 +112,10 @@ BEGIN
       SELECT g.subject_id, g.definition_id, 'given by grant', g.id, p.given_amount, COALESCE(t.amount, 0)
         FROM billing_entitlement_grants AS g
         LEFT JOIN billing_entitlement_grant_balances AS p ON p.grant_id = g.id
-        LEFT JOIN (SELECT sg.grant_id, SUM(sg.gave_amount) AS amount FROM billing_entitlement_settlement_grants AS sg GROUP BY sg.grant_id) AS t ON t.grant_id = g.id
+        LEFT JOIN (SELECT sg.grant_id, SUM(sg.gave_amount) AS amount
+                     FROM billing_entitlement_settlement_grants AS sg
+                    WHERE p_subject_id IS NULL OR sg.subject_id = p_subject_id
+                    GROUP BY sg.grant_id) AS t ON t.grant_id = g.id
        WHERE p_subject_id IS NULL OR g.subject_id = p_subject_id
       UNION ALL
       -- Uses are numbered without gaps.

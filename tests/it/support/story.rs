@@ -300,8 +300,9 @@ impl Story {
     }
 }
 
-/// What `entitlement_verify_v1` finds wrong with a subject.
-pub async fn differences(session: &mut Conn, subject: u64) -> Vec<String> {
+/// What `entitlement_verify_v1` finds wrong with a subject; `None`: with any.
+pub async fn differences(session: &mut Conn, subject: impl Into<Option<u64>>) -> Vec<String> {
+    let subject = subject.into();
     let rows: Vec<Row> = session.exec("CALL entitlement_verify_v1(?)", (subject,)).await.unwrap();
     rows.iter().map(|row| format!("{row:?}")).collect()
 }

@@ -12,6 +12,7 @@ use std::env;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -20,6 +21,7 @@ use self::plan::{Plan, RULES};
 use self::rules::{Anchor, Enforcement, Interval, Type};
 use self::run::{Difference, Run};
 use crate::support::database::TestDatabase;
+use crate::support::story::differences;
 
 /// Sequences of a plain `cargo test`.
 const SEQUENCES: u64 = 2_000;
@@ -157,6 +159,7 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
     let database = Arc::new(database().await);
     let next = Arc::new(AtomicU64::new(0));
     let steps_done = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
         let (database, next, steps_done) = (database.clone(), next.clone(), steps_done.clone());
@@ -174,7 +177,11 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
                     next.store(sequences, Ordering::Relaxed);
                     return Some((seed, plan, failure));
                 }
-                steps_done.fetch_add(plan.steps.len() as u64, Ordering::Relaxed);
+                let done = steps_done.fetch_add(plan.steps.len() as u64, Ordering::Relaxed);
+                // A long run by hand says that it goes on.
+                if (number + 1).is_multiple_of(SEQUENCES) {
+                    println!("{} sequences, {done} steps, {:.0?}", number + 1, begun.elapsed());
+                }
             }
         }));
     }
@@ -188,5 +195,17 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
             );
         }
     }
-    println!("{} steps", steps_done.load(Ordering::Relaxed));
+    println!(
+        "{} steps in {:.0?}",
+        steps_done.load(Ordering::Relaxed),
+        begun.elapsed()
+    );
+    let begun = Instant::now();
+    let found = differences(&mut database.session().await, None).await;
+    println!(
+        "entitlement_verify_v1 over all of it in {:.1?}: {} rows",
+        begun.elapsed(),
+        found.len()
+    );
+    assert_eq!(found, Vec::<String>::new());
 }
