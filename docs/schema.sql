@@ -316,6 +316,17 @@ CREATE TABLE `billing_limit_changes` (
   CONSTRAINT `ck_limit_changes_changes` CHECK ((json_type(`changes`) = _utf8mb4'ARRAY'))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='outbox of changes';
 
+CREATE TABLE `billing_operations` (
+  `idempotency_key` varchar(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'the caller''s key, compared byte for byte',
+  `operation` varchar(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'what was asked for: put_plan, assign_plan, …',
+  `content_sha256` binary(32) NOT NULL COMMENT 'of what was asked for: the same key with other content is a conflict',
+  `result_id` bigint unsigned DEFAULT NULL COMMENT 'what it made or changed; null until it has',
+  `created_by` varchar(128) NOT NULL COMMENT 'who asked',
+  `created_at` datetime(3) NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (`idempotency_key`),
+  CONSTRAINT `ck_operations_key` CHECK (regexp_like(`idempotency_key`,_utf8mb4'^[!-~]{1,128}\\z'))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='keys of operators'' requests';
+
 CREATE TABLE `billing_plan_assignments` (
   `id` bigint unsigned NOT NULL AUTO_INCREMENT,
   `subject_type` enum('billable_entity') NOT NULL DEFAULT 'billable_entity',
@@ -422,6 +433,38 @@ CREATE TABLE `billing_provider_prices` (
   CONSTRAINT `ck_provider_prices_one` CHECK (((`plan_id` is null) <> (`product_id` is null)))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='provider price to plan or product';
 
+CREATE TABLE `billing_provider_subscriptions` (
+  `provider` varchar(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'stripe',
+  `provider_subscription_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'sub_…',
+  `subject_id` bigint unsigned NOT NULL,
+  `plan_id` int unsigned DEFAULT NULL COMMENT 'null: none of its prices is a plan''s',
+  `quantity` int unsigned NOT NULL,
+  `status` varchar(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'in the provider''s word: active, past_due, …',
+  `said_at` datetime(3) NOT NULL COMMENT 'UTC; when the provider made the newest event that was applied',
+  `ended_at` datetime(3) DEFAULT NULL COMMENT 'UTC; deleted, and so for ever',
+  `updated_at` datetime(3) NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (`provider`,`provider_subscription_id`),
+  KEY `ix_provider_subscriptions_subject` (`subject_id`),
+  KEY `ix_provider_subscriptions_plan` (`plan_id`),
+  CONSTRAINT `fk_provider_subscriptions_plan` FOREIGN KEY (`plan_id`) REFERENCES `billing_plans` (`id`),
+  CONSTRAINT `fk_provider_subscriptions_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
+  CONSTRAINT `ck_provider_subscriptions_quantity` CHECK ((`quantity` between 1 and 1000000))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='subscriptions at the provider';
+
+CREATE TABLE `billing_purchase_grants` (
+  `purchase_id` bigint unsigned NOT NULL,
+  `grant_id` bigint unsigned NOT NULL,
+  `first_grant_id` bigint unsigned NOT NULL COMMENT 'the grant that the payment made; itself, or what this is the rest of',
+  `bought_amount` bigint NOT NULL COMMENT 'what the payment bought: the amount of the first grant',
+  PRIMARY KEY (`purchase_id`,`grant_id`),
+  KEY `ix_purchase_grants_grant` (`grant_id`),
+  KEY `ix_purchase_grants_first` (`first_grant_id`),
+  CONSTRAINT `fk_purchase_grants_first` FOREIGN KEY (`first_grant_id`) REFERENCES `billing_entitlement_grants` (`id`),
+  CONSTRAINT `fk_purchase_grants_grant` FOREIGN KEY (`grant_id`) REFERENCES `billing_entitlement_grants` (`id`),
+  CONSTRAINT `fk_purchase_grants_purchase` FOREIGN KEY (`purchase_id`) REFERENCES `billing_purchases` (`id`),
+  CONSTRAINT `ck_purchase_grants_bought` CHECK ((`bought_amount` between 1 and 9007199254740991))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='what purchases granted';
+
 CREATE TABLE `billing_purchase_lines` (
   `purchase_id` bigint unsigned NOT NULL,
   `line_no` smallint unsigned NOT NULL COMMENT 'from 1, in the provider''s order',
@@ -438,6 +481,15 @@ CREATE TABLE `billing_purchase_lines` (
   CONSTRAINT `ck_purchase_lines_one` CHECK (((`plan_id` is null) or (`product_id` is null))),
   CONSTRAINT `ck_purchase_lines_quantity` CHECK ((`quantity` between 1 and 1000000))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='lines of purchases';
+
+CREATE TABLE `billing_purchase_references` (
+  `provider` varchar(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'stripe',
+  `reference_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'in_…, pi_…, cs_…',
+  `purchase_id` bigint unsigned NOT NULL,
+  PRIMARY KEY (`provider`,`reference_id`),
+  KEY `ix_purchase_references_purchase` (`purchase_id`),
+  CONSTRAINT `fk_purchase_references_purchase` FOREIGN KEY (`purchase_id`) REFERENCES `billing_purchases` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='the provider''s ids of payments';
 
 CREATE TABLE `billing_purchases` (
   `id` bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -463,6 +515,24 @@ CREATE TABLE `billing_purchases` (
   CONSTRAINT `ck_purchases_money` CHECK (((`paid_minor_units` >= 0) and (`refunded_minor_units` between 0 and `paid_minor_units`))),
   CONSTRAINT `ck_purchases_period` CHECK ((`period_end_at` > `period_start_at`))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='what was bought';
+
+CREATE TABLE `billing_refunds` (
+  `provider` varchar(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'stripe',
+  `provider_charge_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'ch_…',
+  `reference_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'an id of the payment that was charged: pi_…, in_…, else the charge',
+  `currency` char(3) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'ISO 4217, lower case as the provider writes it',
+  `refunded_minor_units` bigint NOT NULL COMMENT 'money, in the currency''s smallest unit; never falls',
+  `event_id` bigint unsigned NOT NULL COMMENT 'the event that said so last',
+  `purchase_id` bigint unsigned DEFAULT NULL COMMENT 'whose grants it took back; null: not heard of yet',
+  `updated_at` datetime(3) NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (`provider`,`provider_charge_id`),
+  KEY `ix_refunds_reference` (`provider`,`reference_id`),
+  KEY `ix_refunds_purchase` (`purchase_id`),
+  KEY `ix_refunds_event` (`event_id`),
+  CONSTRAINT `fk_refunds_event` FOREIGN KEY (`event_id`) REFERENCES `billing_events` (`id`),
+  CONSTRAINT `fk_refunds_purchase` FOREIGN KEY (`purchase_id`) REFERENCES `billing_purchases` (`id`),
+  CONSTRAINT `ck_refunds_money` CHECK ((`refunded_minor_units` >= 0))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='refunds';
 
 CREATE TABLE `billing_resource_changes` (
   `id` bigint unsigned NOT NULL AUTO_INCREMENT,

@@ -10,7 +10,7 @@ use crate::error::Error;
 pub(super) const OWNER: &str = "'consumable_owner'@'localhost'";
 
 /// Append-only tables: the owner may insert and read, so that no procedure can ever change what happened.
-const LEDGER: [&str; 7] = [
+const LEDGER: [&str; 10] = [
     "billing_entitlement_grants",
     "billing_entitlement_revocations",
     "billing_entitlement_consumptions",
@@ -18,6 +18,9 @@ const LEDGER: [&str; 7] = [
     "billing_entitlement_settlement_grants",
     "billing_entitlement_hold_resolutions",
     "billing_resource_changes",
+    "billing_purchase_lines",
+    "billing_purchase_references",
+    "billing_purchase_grants",
 ];
 
 /// Written by `consumable migrate` alone.

@@ -27,6 +27,21 @@ const BODY_DEADLINE: Duration = Duration::from_secs(20);
 
 type Body = Pin<Box<dyn Stream<Item = Result<Vec<u8>, warp::Error>> + Send + Sync>>;
 
+/// Entries of a page, unless the request says how many.
+const PAGE_DEFAULT: u32 = 50;
+
+/// Entries of a page at most.
+const PAGE_AT_MOST: u32 = 200;
+
+/// Which page of a list is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// The last entry of the page before; `None`: the first page.
+    pub after: Option<u64>,
+    /// Entries at most.
+    pub limit: u32,
+}
+
 /// One request to one of the gateway's paths.
 pub struct Request {
     /// What handlers need to answer.
@@ -96,6 +111,38 @@ impl Request {
         url::form_urlencoded::parse(self.query.as_bytes())
             .find(|(key, value)| key == name && !value.is_empty())
             .map(|(_, value)| value.into_owned())
+    }
+
+    /// Which page of a list is asked for: `cursor`, as the page before gave it, and `limit`.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` for a cursor that no page gave, and for a limit beyond its bounds.
+    pub fn page(&self) -> Result<Page, Problem> {
+        let after = match self.query("cursor") {
+            Some(cursor) => Some(
+                cursor
+                    .parse()
+                    .map_err(|_| Problem::field("cursor", "must be the nextCursor of the page before"))?,
+            ),
+            None => None,
+        };
+        Ok(Page {
+            after,
+            limit: self.page_limit()?,
+        })
+    }
+
+    /// How many entries of a list are asked for.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` beyond its bounds.
+    pub fn page_limit(&self) -> Result<u32, Problem> {
+        let Some(limit) = self.query("limit") else {
+            return Ok(PAGE_DEFAULT);
+        };
+        let limit = limit.parse().ok().filter(|limit| (1..=PAGE_AT_MOST).contains(limit));
+        let sentence = format!("must be a whole number from 1 to {PAGE_AT_MOST}");
+        limit.ok_or_else(|| Problem::field("limit", &sentence))
     }
 
     /// The key under which a write is done once: `Idempotency-Key`, else `X-Command-Id`.

@@ -15,6 +15,27 @@ impl Serialize for Instant {
     }
 }
 
+/// A page of a list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct List<T> {
+    entries: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A page of at most `limit` entries, from rows of which one more was asked for. `cursor` names a row.
+    pub fn new<R: Into<T>>(mut rows: Vec<R>, limit: u32, cursor: impl Fn(&R) -> String) -> List<T> {
+        let limit = limit as usize;
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        List {
+            next_cursor: rows.last().filter(|_| has_more).map(cursor),
+            entries: rows.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
 /// Who holds entitlements.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,6 +1,7 @@
 //! One harness for all integration tests: one build, one server, one database per test.
 
 mod accounts;
+mod billing;
 mod call;
 mod deploy;
 mod dev;

@@ -291,6 +291,26 @@ const TABLES: &[Table] = &[
         refuses: &[("uq_api_keys_sha256", "one secret of two callers", &[("name", "'y'")])],
     },
     Table {
+        name: "billing_operations",
+        row: &[("idempotency_key", "'k'"), ("operation", "'put_plan'"), ("content_sha256", SHA), ("created_by", "'x'"), ("created_at", NOW)],
+        refuses: &[("ck_operations_key", "a key that nobody could send again", &[("idempotency_key", "'k '")])],
+    },
+    Table {
+        name: "billing_provider_subscriptions",
+        row: &[("provider", "'stripe'"), ("provider_subscription_id", "'sub_1'"), ("subject_id", "1"), ("quantity", "1"), ("status", "'active'"), ("said_at", NOW), ("updated_at", NOW)],
+        refuses: &[("ck_provider_subscriptions_quantity", "a plan times nothing", &[("quantity", "0")])],
+    },
+    Table {
+        name: "billing_purchase_grants",
+        row: &[("purchase_id", "1"), ("grant_id", "1"), ("first_grant_id", "1"), ("bought_amount", "1")],
+        refuses: &[("ck_purchase_grants_bought", "nothing that was bought", &[("bought_amount", "0")])],
+    },
+    Table {
+        name: "billing_refunds",
+        row: &[("provider", "'stripe'"), ("provider_charge_id", "'ch_1'"), ("reference_id", "'pi_1'"), ("currency", "'eur'"), ("refunded_minor_units", "1"), ("event_id", "1"), ("updated_at", NOW)],
+        refuses: &[("ck_refunds_money", "a refund that takes money", &[("refunded_minor_units", "-1")])],
+    },
+    Table {
         name: "scaffold_annuity_calculations",
         row: &[("subject_id", "1"), ("usage_event_key", "'k'"), ("inputs", "'{}'"), ("result", "1"), ("created_at", NOW)],
         refuses: &[("uq_annuity_calculations_key", "a retry with two results", &[("result", "2")])],

@@ -7,8 +7,8 @@ use super::procedure::{Procedure, procedures};
 use super::sample::law_finds;
 use super::tokens::{Token, find};
 
-/// Inner procedures that may stand on each other: consume, settle, draw.
-const INNER_DEPTH: usize = 3;
+/// Inner procedures that may stand on each other. The longest way is a webhook's: event, invoice, purchase, grant, settle, draw.
+const INNER_DEPTH: usize = 6;
 
 #[test]
 fn every_transaction_has_one_owner() {

@@ -1,4 +1,4 @@
-//! `/api/console/billing/…`
+//! Grants by hand, over HTTP.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,0 +1,94 @@
+//! `/api/console/billing/grants`: grants by hand.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+use warp::{Filter, path};
+
+use super::super::caller::Needs;
+use super::super::request::{Answer, Request, json, request};
+use super::super::wire::{Instant, Text, Whole, required, text};
+use super::super::{Gateway, views};
+use crate::procedures::entitlement::{self, GrantFields};
+
+/// The routes of grants.
+pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
+    let request = request(gateway);
+    let grants = path!("api" / "console" / "billing" / "grants")
+        .and(request.clone())
+        .then(|request: Request| request.answer("POST", grant));
+    let revoke = path!("api" / "console" / "billing" / "grants" / u64 / "revoke")
+        .and(request)
+        .then(|grant_id, request: Request| request.answer("POST", move |request| revoke(request, grant_id)));
+    grants.or(revoke).unify().boxed()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MakeGrant {
+    billable_entity_id: Option<u64>,
+    code: Option<Text<64>>,
+    amount: Option<Whole>,
+    kind: Option<Text<32>>,
+    effective_at: Option<Instant>,
+    expires_at: Option<Instant>,
+    priority: Option<i16>,
+    reason: Option<Text<255>>,
+}
+
+#[derive(Serialize)]
+struct GrantAnswer {
+    grant: views::Grant,
+    limitation: views::Limitation,
+}
+
+async fn grant(mut request: Request) -> Answer {
+    let caller = request.caller(Needs::Admin).await?;
+    let body: MakeGrant = request.json().await?;
+    let idempotency_key = request.idempotency_key()?;
+    let fields = GrantFields {
+        subject_id: required("billableEntityId", body.billable_entity_id)?,
+        code: &required("code", body.code)?.0,
+        amount: required("amount", body.amount)?.0,
+        grant_kind: &required("kind", body.kind)?.0,
+        effective_at: body.effective_at.map(|instant| instant.0),
+        expires_at: body.expires_at.map(|instant| instant.0),
+        priority: body.priority,
+        idempotency_key: idempotency_key.as_deref(),
+        reason: text(&body.reason),
+        created_by: &caller.signature(),
+    };
+    let (grant, limitation) = entitlement::grant(&request.gateway.database, fields).await?;
+    request.gateway.relay.written();
+    let status = match grant.replayed {
+        true => StatusCode::OK,
+        false => StatusCode::CREATED,
+    };
+    let (grant, limitation) = (grant.into(), limitation.into());
+    Ok(json(status, &GrantAnswer { grant, limitation }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RevokeGrant {
+    reason: Option<Text<255>>,
+}
+
+async fn revoke(mut request: Request, grant_id: u64) -> Answer {
+    let caller = request.caller(Needs::Admin).await?;
+    let body: RevokeGrant = request.json().await?;
+    let (grant, limitation) = entitlement::revoke(
+        &request.gateway.database,
+        grant_id,
+        request.idempotency_key()?.as_deref(),
+        text(&body.reason),
+        &caller.signature(),
+    )
+    .await?;
+    request.gateway.relay.written();
+    let (grant, limitation) = (grant.into(), limitation.into());
+    Ok(json(StatusCode::OK, &GrantAnswer { grant, limitation }))
+}

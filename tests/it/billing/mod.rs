@@ -1,0 +1,1 @@
+//! `sql/billing/`: catalogue, plans, purchases, provider events.

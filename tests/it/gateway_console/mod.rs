@@ -1,0 +1,3 @@
+//! `/api/console/billing/…`: what operators do.
+
+mod grants;
