@@ -33,10 +33,10 @@ settling: BEGIN
   DECLARE v_lifetime_end DATETIME(3) DEFAULT '9999-12-31 23:59:59.999';
   DECLARE v_code VARCHAR(64);
   DECLARE v_type, v_aggregation, v_interval, v_anchor VARCHAR(32);
-  DECLARE v_anchor_at, v_at, v_settled_at, v_next_change_at, v_next_grant_at, v_next_hold_at, v_next_return_at, v_window_start_at, v_window_end_at DATETIME(3);
+  DECLARE v_anchor_at, v_at, v_settled_at, v_next_change_at, v_next_grant_at, v_next_hold_at, v_next_return_at, v_newest_returns_at, v_window_start_at, v_window_end_at DATETIME(3);
   DECLARE v_cause VARCHAR(16);
   DECLARE v_segment_no, v_history_no INT UNSIGNED;
-  DECLARE v_last_sequence_no, v_returned_no, v_staying_no BIGINT UNSIGNED;
+  DECLARE v_last_sequence_no, v_returned_no, v_staying_no, v_coming BIGINT UNSIGNED;
   DECLARE v_used, v_from_allotment, v_from_grants, v_paid, v_paid_by_grants BIGINT;
   DECLARE v_granted, v_consumed, v_left, v_allotment, v_allotment_given, v_overage BIGINT;
   DECLARE v_once_granted, v_once_given, v_once_left, v_resource_count, v_held BIGINT;
@@ -168,7 +168,8 @@ settling: BEGIN
     IF v_held > 0 THEN
       UPDATE billing_entitlement_holds AS h FORCE INDEX (ix_holds_pending)
          SET h.status = 'expired'
-       WHERE h.subject_id = p_subject_id AND h.definition_id = p_definition_id AND h.status = 'pending' AND h.expires_at <= v_at;
+       -- The sum keeps the index out of the comparison: a locking search for a range reads one row more, the next subject's hold, and waits for it.
+       WHERE h.subject_id = p_subject_id AND h.definition_id = p_definition_id AND h.status = 'pending' AND h.expires_at + INTERVAL 0 SECOND <= v_at;
       SELECT COALESCE(SUM(h.amount), 0) INTO v_held
         FROM billing_entitlement_holds AS h FORCE INDEX (ix_holds_pending)
        WHERE h.subject_id = p_subject_id AND h.definition_id = p_definition_id AND h.status = 'pending'
@@ -201,19 +202,40 @@ settling: BEGIN
          FOR UPDATE;
       SET v_consumed = COALESCE(v_resource_count, 0), v_left = v_granted - v_consumed;
     ELSEIF v_anchor = 'rolling' THEN
-      -- Looks no further than the first use that stays, so that it costs what comes back, not what was ever used.
-      SET v_staying_no = NULL;
-      SELECT c.sequence_no INTO v_staying_no
+      -- Looks no further than the first use that stays, so that it costs what comes back, not what was ever used. A locking search for what may
+      -- not be there goes on to the next subject's use, and waits for it: so the newest use tells first whether there is one that stays, and the
+      -- others end at a number.
+      SET v_staying_no = NULL, v_newest_returns_at = NULL;
+      SELECT c.returns_at INTO v_newest_returns_at
         FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
-       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no AND c.returns_at > v_at
-       ORDER BY c.sequence_no
-       LIMIT 1
+       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no = v_last_sequence_no
          FOR SHARE;
-      SELECT v_consumed - COALESCE(SUM(c.amount), 0) INTO v_consumed
-        FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
-       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no
-         AND c.sequence_no < COALESCE(v_staying_no, v_last_sequence_no + 1)
-         FOR SHARE;
+      SET v_coming = v_last_sequence_no - v_returned_no;
+      IF v_newest_returns_at > v_at THEN
+        SELECT c.sequence_no INTO v_staying_no
+          FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
+         WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no AND c.returns_at > v_at
+         ORDER BY c.sequence_no
+         LIMIT 1
+           FOR SHARE;
+      ELSE
+        -- All come back, but where a month is clamped one may stay that was posted before others that do not.
+        SELECT MIN(IF(u.returns_at > v_at, u.sequence_no, NULL)) INTO v_staying_no
+          FROM (SELECT c.sequence_no, c.returns_at
+                  FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
+                 WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no
+                 ORDER BY c.sequence_no
+                 LIMIT v_coming
+                   FOR SHARE) AS u;
+      END IF;
+      SET v_coming = COALESCE(v_staying_no, v_last_sequence_no + 1) - v_returned_no - 1;
+      SELECT v_consumed - COALESCE(SUM(u.amount), 0) INTO v_consumed
+        FROM (SELECT c.amount
+                FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
+               WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no
+               ORDER BY c.sequence_no
+               LIMIT v_coming
+                 FOR SHARE) AS u;
       SET v_returned_no = COALESCE(v_staying_no - 1, v_last_sequence_no), v_left = v_granted - v_consumed;
     ELSE
       SET v_consumed = v_allotment_given + v_once_given + v_overage;

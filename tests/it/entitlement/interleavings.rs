@@ -316,3 +316,71 @@ async fn an_open_transaction_makes_nobody_wait_but_who_uses_the_same_limit() {
     story.at("2026-04-02 00:00:00.000").await;
     story.end().await;
 }
+
+/// A search that locks reads one row more than it finds where it looks for a range: the first of the next subject.
+#[tokio::test]
+async fn a_settlement_waits_for_no_row_of_a_neighbour() {
+    for kind in [
+        definition::BALANCE,
+        definition::MONTHLY,
+        definition::ROLLING_DAY,
+        definition::ROLLING_MONTH,
+    ] {
+        let mut story = Story::of(kind).await;
+        let busy = story.subject;
+        let neighbour = story.new_subject("neighbour").await;
+        for subject in [neighbour, busy] {
+            story.subject = subject;
+            story.grant(Grant::of("topup", 10)).await;
+            let ending = Grant::of("topup", 10).expires("2026-03-01 12:00:00.000");
+            story.grant(ending).await;
+        }
+        story.hold(3, 60).await;
+        story.consume(1).await;
+        story.consume(1).await;
+        // The neighbour's first use and hold are not committed yet, so each of their index entries is locked.
+        let mut neighbours = story.database.session().await;
+        begin(&mut neighbours).await;
+        neighbours
+            .query_drop("SET timestamp = UNIX_TIMESTAMP('2026-03-01')")
+            .await
+            .unwrap();
+        assert_eq!(
+            consume_in_tx(&mut neighbours, &requests(&[neighbour], "first")).await,
+            0
+        );
+        neighbours
+            .query_drop(format!(
+                "CALL entitlement_hold_in_tx_v1({neighbour}, NULL, '{CODE}', 1, 60, 'first', NULL, NULL, @definition, @hold, @replayed, @problem)"
+            ))
+            .await
+            .unwrap();
+        neighbours
+            .query_drop(format!(
+                "SELECT 1 FROM billing_entitlement_grant_balances AS g WHERE g.subject_id = {neighbour} FOR UPDATE"
+            ))
+            .await
+            .unwrap();
+        // A wait would end in error 1205.
+        story
+            .session
+            .query_drop("SET innodb_lock_wait_timeout = 1")
+            .await
+            .unwrap();
+        for at in [
+            "2026-03-01 00:01:00.000",
+            "2026-03-01 12:00:00.000",
+            "2026-03-02 00:00:00.000",
+            "2026-04-01 00:00:00.000",
+        ] {
+            story.at(at).await;
+            story
+                .session
+                .query_drop(format!("CALL entitlement_settle_v1({busy})"))
+                .await
+                .unwrap_or_else(|error| panic!("{kind} at {at}: {error}"));
+        }
+        neighbours.query_drop("ROLLBACK").await.unwrap();
+        story.end().await;
+    }
+}
