@@ -14,6 +14,8 @@ export class Entry {
   /** The version that `value` answers. */
   #held = -1;
   #heldSince = 0;
+  /** Answers of versions before this one are passed over. */
+  #shownFrom = 0;
   #wasPassedOver = false;
   /** @type {{version: number, promise: Promise<T>} | null} */
   #flight = null;
@@ -38,9 +40,14 @@ export class Entry {
     return this.#held !== this.#version;
   }
 
-  /** Says that the server may know better. Answers to what was asked before do not count as fresh. */
-  invalidate() {
+  /**
+   * Says that the server may know better. Answers to what was asked before do not count as fresh.
+   *
+   * @param {boolean} [isOwn] it is by the page's own doing, which it may show by now: answers from before are not shown, either
+   */
+  invalidate(isOwn = false) {
     this.#version += 1;
+    if (isOwn) this.#shownFrom = this.#version;
   }
 
   /** @param {number} ms */
@@ -110,10 +117,9 @@ export class Entry {
    * @param {number} begun
    */
   #arrived(value, version, begun) {
-    // It may be of before the page's own write, which the page has shown by now. But under changes without end every answer
-    // is overtaken, and nothing would be shown at all: so never two in a row are passed over.
-    const isOvertaken = version !== this.#version;
-    if (isOvertaken && !this.#wasPassedOver) {
+    // But while the page writes without a pause, every answer is of before a write, and nothing would be shown at all: so
+    // never two in a row.
+    if (version < this.#shownFrom && !this.#wasPassedOver) {
       this.#wasPassedOver = true;
       return;
     }

@@ -5,7 +5,7 @@
 import { Entry } from './cache.js';
 import { changeSource, KEYS, Listeners, STALE_BY } from './changes.js';
 import { EventStream, Refused } from './events.js';
-import { ConsumableError, problem, Transport } from './transport.js';
+import { closed, ConsumableError, newKey, problem, Transport } from './transport.js';
 
 export { ConsumableError };
 
@@ -145,7 +145,7 @@ class Client {
 
   /** @type {ClientType['subscribe']} */
   subscribe(listener) {
-    if (this.#isClosed) throw new ConsumableError({ status: 0, code: 'CLOSED', detail: 'The client was closed' });
+    if (this.#isClosed) throw closed();
     const remove = this.#listeners.add(listener);
     this.#entries.limitations.isWanted = true;
     this.#isLockedOut = false;
@@ -159,8 +159,7 @@ class Client {
   invalidate(keys = KEYS) {
     const unknown = keys.find((key) => !KEYS.includes(key));
     if (unknown !== undefined) throw new TypeError(`there is no key ${unknown}: give ${KEYS.join(', ')}`);
-    this.#tellOthers(keys);
-    this.#invalidate(keys);
+    this.#didChange(keys);
   }
 
   close() {
@@ -184,8 +183,12 @@ class Client {
     });
   }
 
-  /** @param {Key} key */
+  /**
+   * @param {Key} key
+   * @returns {Promise<any>}
+   */
   #get(key) {
+    if (this.#isClosed) return Promise.reject(closed());
     const entry = this.#entries[key];
     // Without the stream nobody says when an answer has become old.
     if (this.#stream.state !== 'open') entry.invalidateIfOlderThan(this.#pollMs);
@@ -240,10 +243,7 @@ class Client {
       mayHaveChanged = !(error instanceof ConsumableError && CHANGED_NOTHING.includes(error.status));
       throw error;
     } finally {
-      if (mayHaveChanged && !this.#isClosed) {
-        this.#tellOthers(['limitations']);
-        this.#invalidate(['limitations']);
-      }
+      if (mayHaveChanged && !this.#isClosed) this.#didChange(['limitations']);
     }
   }
 
@@ -297,10 +297,23 @@ class Client {
     this.#schedulePoll();
   }
 
-  /** @param {Key[]} keys */
-  #invalidate(keys) {
-    for (const key of keys) this.#entries[key].invalidate();
+  /**
+   * @param {Key[]} keys
+   * @param {boolean} [isOwn] by this page's doing
+   */
+  #invalidate(keys, isOwn) {
+    for (const key of keys) this.#entries[key].invalidate(isOwn);
     this.#refresh();
+  }
+
+  /**
+   * This page changed something. The other pages of this workspace in this browser hear of it, too.
+   *
+   * @param {Key[]} keys
+   */
+  #didChange(keys) {
+    this.#channel?.postMessage({ staleKeys: keys });
+    this.#invalidate(keys, true);
   }
 
   /** Reads anew what is stale and was asked for. */
@@ -358,32 +371,22 @@ class Client {
     };
   }
 
-  /** @param {Key[]} keys */
-  #tellOthers(keys) {
-    this.#channel?.postMessage({ staleKeys: keys });
-  }
-
   #watchPage() {
     if (typeof document === 'undefined') return;
+    const page = document;
     const onVisibility = () => {
       // Nobody told a hidden page anything.
-      if (document.visibilityState !== 'hidden') this.#invalidate(KEYS);
+      if (page.visibilityState !== 'hidden') this.#invalidate(KEYS);
       this.#follow();
     };
     const onOnline = () => this.#stream.wake();
-    document.addEventListener('visibilitychange', onVisibility);
+    page.addEventListener('visibilitychange', onVisibility);
     globalThis.addEventListener?.('online', onOnline);
     this.#removeListeners = () => {
-      document.removeEventListener('visibilitychange', onVisibility);
+      page.removeEventListener('visibilitychange', onVisibility);
       globalThis.removeEventListener?.('online', onOnline);
     };
   }
-}
-
-/** A key that nobody else makes. `randomUUID` is not there on pages without TLS. */
-function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /**

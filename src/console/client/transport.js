@@ -32,6 +32,11 @@ export class ConsumableError extends Error {
   }
 }
 
+/** What a client that was closed answers. */
+export function closed() {
+  return new ConsumableError({ status: 0, code: 'CLOSED', detail: 'The client was closed' });
+}
+
 /**
  * What an answer that is not 2xx says.
  *
@@ -68,7 +73,7 @@ function retryAfter(header) {
  * @property {string} [token]
  * @property {typeof fetch} fetch
  * @property {number} timeoutMs for one attempt
- * @property {number} retries attempts after the first
+ * @property {number} retries attempts after the first, 0 to 10
  */
 
 /** @typedef {{query?: Record<string, string>, body?: unknown, signal?: AbortSignal}} RequestOptions */
@@ -83,12 +88,14 @@ export class Transport {
 
   /** @param {TransportOptions} options */
   constructor(options) {
+    const { retries } = options;
+    if (!(Number.isInteger(retries) && retries >= 0 && retries <= 10)) throw new TypeError('retries must be 0 to 10');
     this.#options = options;
   }
 
   /** Ends every request, and refuses others. */
   close() {
-    this.#closed.abort(new ConsumableError({ status: 0, code: 'CLOSED', detail: 'The client was closed' }));
+    this.#closed.abort(closed());
   }
 
   /**
@@ -228,6 +235,12 @@ export class Transport {
     const text = body === undefined ? undefined : JSON.stringify(body);
     return fetch(address, { method, headers: sent, body: text, signal, cache: 'no-store' });
   }
+}
+
+/** A key that nobody else makes. `randomUUID` is not there on pages without TLS. */
+export function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** `getToken` failed: no fault of the network, and not to be tried again at once. */
