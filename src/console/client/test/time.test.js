@@ -210,6 +210,58 @@ test('figures that change without a pause are shown all the same', async (t) => 
   }
 });
 
+test('what changed between the first answer and the stream is not missed', async (t) => {
+  const { script, client } = begin(t);
+  const read = client.limitations();
+  await read;
+  client.subscribe(() => undefined);
+  await settle();
+  assert.equal(client.streamState, 'open');
+  assert.equal(script.count(LIMITATIONS), 2);
+  assert.notEqual(client.limitations(), read);
+});
+
+test('with the stream an answer is good until an event says otherwise', async (t) => {
+  const { script, client, pass, follow } = begin(t);
+  await follow();
+  const reads = script.count(LIMITATIONS);
+  for (let comment = 0; comment < 8; comment += 1) {
+    await pass(15);
+    script.say(': here\n\n');
+    await client.limitations();
+  }
+  assert.equal(script.count(LIMITATIONS), reads);
+});
+
+test('a listener hears of the causes of what differs, and of nothing that does not', async (t) => {
+  const { script, client, follow } = begin(t);
+  const rows = { 'ai.credits': 1_000, 'projects.max': 5 };
+  const limitations = () => Object.entries(rows).map(([code, availableAmount]) => ({ code, availableAmount }));
+  script.answer = (path) => (path === LIMITATIONS ? { billableEntity: { id: 1 }, limitations: limitations() } : { ...rows });
+  const told = [];
+  client.subscribe((_, change) => told.push(change));
+  await follow();
+  await client.planState();
+  assert.deepEqual(told.splice(0), [
+    { keys: ['limitations'], changedCodes: ['ai.credits', 'projects.max'], changeSources: [] },
+    { keys: ['planState'], changedCodes: [], changeSources: [] },
+  ]);
+  script.update(8, 'consumption');
+  await settle();
+  assert.deepEqual(told, [], 'no figure differs');
+  rows['projects.max'] = 8;
+  script.update(9, 'plan_grant');
+  await settle();
+  assert.deepEqual(told.splice(0), [
+    { keys: ['limitations'], changedCodes: ['projects.max'], changeSources: ['plan_grant'] },
+    { keys: ['planState'], changedCodes: [], changeSources: ['plan_grant'] },
+  ]);
+  delete rows['ai.credits'];
+  client.invalidate(['limitations']);
+  await settle();
+  assert.deepEqual(told.splice(0), [{ keys: ['limitations'], changedCodes: ['ai.credits'], changeSources: [] }]);
+});
+
 test('without the stream an answer is good for 30 s', async (t) => {
   const { script, client, pass } = begin(t);
   await client.limitations();
