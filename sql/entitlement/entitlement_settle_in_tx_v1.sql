@@ -7,7 +7,8 @@
 -- Parameters   p_subject_id, p_definition_id  the balance
 --              p_now         UTC; the caller's clock, read after it had its locks
 --              p_cause       null: only what the clock made due. grant, revocation: the caller has just written one, and it counts
---                            from p_now on. opened: make the balance row if there is none
+--                            from p_now on. opened: make the balance row if there is none. window_end: the caller has settled what was
+--                            due and then moved the subject's billing anchor: the window ends here, the next one is the new anchor's
 --              p_boundaries  out: how many boundaries the clock made due
 -- Results      none.
 -- Errors       SETTLEMENT_STUCK: more than 10,000 boundaries were due at once.
@@ -87,14 +88,17 @@ settling: BEGIN
   SET v_cause_done = p_cause IS NULL OR (p_cause = 'opened' AND v_segment_no > 0);
 
   boundaries: LOOP
-    CALL entitlement_next_change_in_tx_v1(p_subject_id, p_definition_id, v_interval, v_anchor, v_settled_at,
-                                          IF(v_last_sequence_no > v_returned_no, v_returned_no + 1, NULL), v_next_grant_at, v_next_hold_at, v_next_return_at);
+    CALL entitlement_next_change_in_tx_v1(p_subject_id, p_definition_id, v_settled_at,
+                                          IF(v_anchor = 'rolling' AND v_last_sequence_no > v_returned_no, v_returned_no + 1, NULL),
+                                          v_next_grant_at, v_next_hold_at, v_next_return_at);
     SET v_next_change_at = LEAST(v_window_end_at, v_next_grant_at, v_next_hold_at, v_next_return_at);
 
     IF NOT v_cause_done THEN
       -- The caller has settled what was due before he wrote his cause, so it comes first. A clock that was set back never makes
       -- a segment that ends before it began.
       SET v_at = GREATEST(p_now, v_settled_at), v_cause = p_cause, v_cause_done = TRUE;
+      -- A window that began at this very instant keeps its shortest length.
+      SET v_window_end_at = IF(v_cause = 'window_end', GREATEST(v_at, v_window_start_at + INTERVAL 1000 MICROSECOND), v_window_end_at);
     ELSEIF v_next_change_at <= p_now AND v_next_change_at < v_lifetime_end THEN
       SET p_boundaries = p_boundaries + 1, v_at = v_next_change_at;
       CASE v_next_change_at
@@ -201,9 +205,7 @@ settling: BEGIN
       SET v_staying_no = NULL;
       SELECT c.sequence_no INTO v_staying_no
         FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
-       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no
-         AND CASE v_interval WHEN 'day' THEN c.posted_at + INTERVAL 1 DAY WHEN 'week' THEN c.posted_at + INTERVAL 7 DAY
-                             WHEN 'month' THEN c.posted_at + INTERVAL 1 MONTH ELSE c.posted_at + INTERVAL 1 YEAR END > v_at
+       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no AND c.returns_at > v_at
        ORDER BY c.sequence_no
        LIMIT 1
          FOR SHARE;

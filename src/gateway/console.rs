@@ -1,9 +1,11 @@
 //! `/api/console/billing/…`: what operators do. One file per kind of thing.
 
+mod assignments;
 mod grants;
 
 use std::sync::Arc;
 
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
@@ -11,5 +13,5 @@ use super::Gateway;
 
 /// The routes of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
-    grants::routes(gateway)
+    grants::routes(gateway).or(assignments::routes(gateway)).unify().boxed()
 }

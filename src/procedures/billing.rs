@@ -1,10 +1,17 @@
-//! `sql/billing/`: the subjects of limits.
+//! `sql/billing/`: the subjects of limits, and their plans.
+
+mod plans;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
 
 use crate::database::Database;
 use crate::error::Error;
+
+pub use plans::{
+    AppliedChanges, AssignFields, Assignment, AvailablePlan, PlanEntitlement, PlanOfSubject, apply_due_assignments,
+    assign_plan, cancel_assignment, list_assignments, plan_state,
+};
 
 /// Who holds entitlements, and the workspace whose users are told of changes.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
