@@ -161,10 +161,43 @@ export interface Limitations {
 }
 
 export interface PlanState {
-  currentPlan: Record<string, unknown> | null;
-  nextPlanChange: Record<string, unknown> | null;
-  availablePlans: Record<string, unknown>[];
-  history: Record<string, unknown>[];
+  currentPlan: Plan | null;
+  nextPlanChange: Plan | null;
+  availablePlans: AvailablePlan[];
+  history: Plan[];
+}
+
+/** A plan, as the workspace has it, had it or will have it. */
+export interface Plan {
+  assignmentId: number;
+  planCode: string;
+  planName: string;
+  quantity: number;
+  status: string;
+  effectiveAt: string;
+  endedAt: string | null;
+  periodStartAt: string | null;
+  periodEndAt: string | null;
+}
+
+export interface AvailablePlan {
+  planCode: string;
+  planName: string;
+  isCurrent: boolean;
+  entitlements: PlanEntitlement[];
+}
+
+export interface PlanEntitlement {
+  code: string;
+  name: string;
+  unit: string;
+  scale: number;
+  windowInterval: string | null;
+  grantKind: string;
+  amount: number;
+  effectivePolicy: string;
+  durationPolicy: string;
+  durationDays: number | null;
 }
 
 export interface Purchases {

@@ -35,7 +35,7 @@ class Client {
   #channel = null;
   /** @type {ReturnType<typeof setTimeout> | null} */
   #poll = null;
-  /** Nobody accepts our token: nothing happens in the background until a request of the page succeeds. */
+  /** Our token is refused: nothing happens in the background until a request of the page succeeds. */
   #isLockedOut = false;
   #isClosed = false;
   #pollMs;
@@ -271,13 +271,9 @@ class Client {
     if (type === 'resync') this.#invalidate(KEYS);
     if (type !== 'workspace.billing.limits.updated') return;
     const source = changeSource(data);
-    if (source === null) {
-      // Of a server that knows more than this module.
-      this.#invalidate(KEYS);
-      return;
-    }
-    this.#listeners.expect(source);
-    this.#invalidate(STALE_BY[source]);
+    if (source !== null) this.#listeners.expect(source);
+    // One that is not known is of a server that knows more than this module.
+    this.#invalidate(source === null ? KEYS : STALE_BY[source]);
   }
 
   /** Whether somebody wants to be told now. */

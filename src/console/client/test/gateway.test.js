@@ -139,19 +139,15 @@ describe('hearing', () => {
     assert.ok(changeSources.includes('consumption'), String(changeSources));
   });
 
-  test('a plan that is granted makes the plan state stale', async (t) => {
+  test('a plan that begins is told with what it grants', async (t) => {
     const { client, workspace, recorder, told, subscribe } = await follow(t);
     await subscribe();
-    await client.planState().catch(() => undefined);
-    const before = recorder.count('/api/billing/plan-state');
-    await gateway.sql(`
-      START TRANSACTION;
-      SELECT id INTO @plan FROM billing_plan_assignments LIMIT 1;
-      CALL entitlement_grant_in_tx_v1(${workspace.id}, 'projects.max', 5, 'plan_base', NULL, NULL, NULL, 'plan_assignment',
-        @plan, NULL, 'client-test', NULL, 'test', @grant, @replayed);
-      COMMIT;`);
+    assert.equal((await client.planState()).currentPlan, null);
+    const plan = { billableEntityId: workspace.id, planCode: 'starter' };
+    await gateway.ask('POST', '/api/console/billing/plan-assignments', plan, { key: gateway.adminKey });
     await until('the grant', () => told.some(({ changeSources }) => changeSources.includes('plan_grant')));
-    await until('the plan state', () => recorder.count('/api/billing/plan-state') > before);
+    await until('the plan', () => client.snapshot('planState').currentPlan?.planCode === 'starter');
+    assert.ok((await client.limitation('projects.max')).availableAmount > 0);
     assert.equal(recorder.count('/api/console/billing/purchases'), 0, 'nobody asked for them');
   });
 
