@@ -275,6 +275,7 @@ CREATE TABLE `billing_entitlement_settlements` (
   `last_sequence_no` bigint unsigned NOT NULL COMMENT 'the last use before it: the segment''s uses come after',
   `recorded_at` datetime(3) NOT NULL COMMENT 'UTC; when the work was done',
   PRIMARY KEY (`subject_id`,`definition_id`,`segment_no`),
+  KEY `ix_settlements_recorded` (`recorded_at`),
   CONSTRAINT `ck_settlements_closed` CHECK (((`closed_amount` >= 0) and (`closed_allotment_gave` >= 0) and (`closed_grants_gave` >= 0) and (`overage_paid` >= 0) and ((`closed_allotment_gave` + `closed_grants_gave`) <= `closed_amount`)))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='ledger: boundaries passed';
 

@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_settlements (
   last_sequence_no       BIGINT UNSIGNED NOT NULL COMMENT 'the last use before it: the segment''s uses come after',
   recorded_at            DATETIME(3) NOT NULL COMMENT 'UTC; when the work was done',
   CONSTRAINT pk_settlements PRIMARY KEY (subject_id, definition_id, segment_no),
+  -- Serves: operators who ask which settlements were late. Rows come in its order.
+  INDEX ix_settlements_recorded (recorded_at),
   -- Catches a payment for more than was used and that is not called overage either.
   CONSTRAINT ck_settlements_closed CHECK (
     closed_amount >= 0 AND closed_allotment_gave >= 0 AND closed_grants_gave >= 0 AND overage_paid >= 0

@@ -50,13 +50,11 @@ macro_rules! codes {
 codes! {
     52001 ValidationFailed "VALIDATION_FAILED"
     52002 IdempotencyKeyRequired "IDEMPOTENCY_KEY_REQUIRED"
-    52003 TransactionOpen "TRANSACTION_OPEN"
     52101 SubjectNotFound "SUBJECT_NOT_FOUND"
     52102 DefinitionNotFound "DEFINITION_NOT_FOUND"
     52103 CapabilityNotFound "CAPABILITY_NOT_FOUND"
     52104 GrantNotFound "GRANT_NOT_FOUND"
     52105 ApiKeyNotFound "API_KEY_NOT_FOUND"
-    52106 BalanceNotFound "BALANCE_NOT_FOUND"
     52107 PlanNotFound "PLAN_NOT_FOUND"
     52108 ProductNotFound "PRODUCT_NOT_FOUND"
     52109 HoldNotFound "HOLD_NOT_FOUND"

@@ -9,6 +9,9 @@ use crate::support::database::TestDatabase;
 
 const PAGE: &str = "docs/operating.md";
 
+/// Of more rows, the page shows the first three.
+const SHOWN: usize = 10;
+
 /// What the page's examples are about: the demonstration, seen at one moment, with something of each kind that operators ask for.
 const SITUATION: &[&str] = &[
     "SET timestamp = UNIX_TIMESTAMP('2026-03-01 09:00:00')",
@@ -17,8 +20,12 @@ const SITUATION: &[&str] = &[
     r#"CALL entitlement_consume_v1('[{"subjectId": 1, "usageEventKey": "a", "items": [{"limitationCode": "ai.credits", "amount": 20},
                                                                                        {"capability": "annuity.calculate", "amount": 7}]}]')"#,
     "CALL entitlement_recount_v1(1, 'projects', 6)",
+    "CALL entitlement_hold_v1(1, NULL, 'ai.credits', 5, 900, 'h', NULL, NULL)",
     "CALL billing_put_entity_v1('workspace', 'umbrella', 'umbrella', 'Umbrella', NULL, NULL)",
     "CALL entitlement_grant_v1(2, 'ai.credits', 10, 'promo', NULL, '2026-03-02', NULL, 'trial', 'Trial', 'ops')",
+    "SET timestamp = UNIX_TIMESTAMP('2026-03-01 09:15:00') + 0.012",
+    "CALL entitlement_lease_due_v1(100)",
+    "UPDATE consumable_routines SET content_sha256 = SHA2(routine, 256), installed_at = '2026-03-01 08:00:00.000', installed_by = 'root@localhost'",
     "UPDATE billing_entitlement_balances SET failure_count = 3, last_failure = 'Check constraint is violated.', retry_at = '2026-03-02 00:08:00' WHERE subject_id = 2",
     "SET timestamp = UNIX_TIMESTAMP('2026-03-02 00:01:00')",
 ];
@@ -73,7 +80,9 @@ async fn shown(session: &mut Conn, statement: &str) -> String {
         return "Empty set\n".to_owned();
     }
     let mut table = vec![names];
-    table.extend(rows.into_iter().map(|row| row.unwrap().into_iter().map(cell).collect()));
+    let more = rows.len() > SHOWN;
+    let rows = rows.into_iter().take(if more { 3 } else { SHOWN });
+    table.extend(rows.map(|row| row.unwrap().into_iter().map(cell).collect()));
     let widths: Vec<usize> = (0..table[0].len())
         .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
@@ -86,6 +95,9 @@ async fn shown(session: &mut Conn, statement: &str) -> String {
             .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
+    }
+    if more {
+        text.push_str("…\n");
     }
     text
 }

@@ -3,9 +3,10 @@
 use consumable::database::{Database, Release, Routine, migrate};
 use mysql_async::{Conn, Opts, prelude::Queryable};
 
+use super::copies;
 use super::server::shared_server;
 
-/// A database of its own for one test; dropped with this value, also when the test panics.
+/// A database of its own for one test; dropped soon after this value, also when the test panics.
 pub struct TestDatabase {
     name: String,
     socket: String,
@@ -30,9 +31,9 @@ impl TestDatabase {
         database
     }
 
-    /// A database with the release that this program was built with.
+    /// A database with the release that this program was built with, as `migrate` makes it.
     pub async fn migrated() -> TestDatabase {
-        TestDatabase::with(&Release::embedded().unwrap()).await
+        copies::take().await
     }
 
     /// A database with `release`.
@@ -40,6 +41,11 @@ impl TestDatabase {
         let database = TestDatabase::empty().await;
         migrate(&database.url(), release, &|_| ()).await.unwrap();
         database
+    }
+
+    /// Its name on the server.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its URL, for an account that may do everything.
@@ -69,23 +75,7 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let (url, name) = (self.server_url("mysql"), self.name.clone());
-        // A runtime of its own: the test's may be going down with a panic.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let mut server = Conn::new(Opts::from_url(&url).unwrap()).await.unwrap();
-                server.query_drop(format!("DROP DATABASE {name}")).await.unwrap();
-                server.disconnect().await.unwrap();
-            });
-        });
-        // A failure must not hide the panic of the test.
-        if dropping.join().is_err() {
-            eprintln!("{} could not be dropped", self.name);
-        }
+        copies::drop_later(self.server_url("mysql"), self.name.clone());
     }
 }
 
