@@ -3,6 +3,7 @@
 mod check;
 mod consume;
 mod holds;
+mod ledger;
 mod refusal;
 
 use std::sync::Arc;
@@ -38,6 +39,9 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let limitations = path!("api" / "billing" / "limitations")
         .and(request.clone())
         .then(|request: Request| request.answer("GET", limitations));
+    let ledger = path!("api" / "billing" / "limitations" / String / "ledger")
+        .and(request.clone())
+        .then(|code, request: Request| request.answer("GET", |request| ledger::page(request, code)));
     let consume = path!("api" / "billing" / "consume")
         .and(request.clone())
         .then(|request: Request| request.answer("POST", consume::consume));
@@ -67,6 +71,8 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .then(|request: Request| request.answer("POST", refresh));
     consume
         .or(limitations)
+        .unify()
+        .or(ledger)
         .unify()
         .or(check)
         .unify()

@@ -2,6 +2,7 @@
 
 mod check;
 mod hold;
+mod ledger;
 mod outbox;
 mod upkeep;
 
@@ -15,6 +16,7 @@ use crate::error::{Code, Error};
 
 pub use check::{CheckItem, CheckOutcome, CheckVerdict, Pair, check, check_batch};
 pub use hold::{Held, Hold, HoldFields, HoldOutcome, commit_hold, find_hold, hold, release_hold};
+pub use ledger::{Fact, Gift, LedgerEntry, ledger};
 pub use outbox::{Change, OutboxState, changes_since, prune_changes};
 pub use upkeep::{Lease, Mismatch, lease_due, verify};
 

@@ -6,6 +6,7 @@ mod consume;
 mod grant;
 mod holds;
 mod interleavings;
+mod ledger;
 mod permutations;
 mod property;
 mod recompute;

@@ -1,0 +1,30 @@
+//! `GET /api/billing/limitations/{code}/ledger`: what was ever recorded of a limit.
+
+use warp::http::StatusCode;
+
+use super::segment;
+use crate::gateway::caller::Needs;
+use crate::gateway::problem::Problem;
+use crate::gateway::request::{Answer, Request, json};
+use crate::gateway::views;
+use crate::gateway::wire::bounded;
+use crate::procedures::entitlement;
+
+/// Characters of the longest cursor that a page gives, and some more.
+const CURSOR_CHARACTERS: usize = 160;
+
+pub async fn page(request: Request, code: String) -> Answer {
+    request.caller(Needs::Service).await?;
+    let code = segment("code", &code, 64)?;
+    let subject = request.subject()?;
+    let limit = request.page_limit()?;
+    let cursor = request.query("cursor");
+    if let Some(cursor) = &cursor {
+        bounded(cursor, CURSOR_CHARACTERS).map_err(|sentence| Problem::field("cursor", &sentence))?;
+    }
+    let subject_id = request.subject_id(subject).await?;
+    let (rows, next_cursor) =
+        entitlement::ledger(&request.gateway.database, subject_id, &code, cursor.as_deref(), limit).await?;
+    let page: views::List<views::LedgerEntry> = views::List::with_cursor(rows, next_cursor);
+    Ok(json(StatusCode::OK, &page))
+}
