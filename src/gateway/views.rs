@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::procedures::{billing, entitlement};
 
-pub use ledger::LedgerEntry;
+pub use ledger::{History, LedgerEntry};
 
 /// An instant as `2026-03-01T00:00:00.000Z`.
 #[derive(Debug, Clone, Copy)]

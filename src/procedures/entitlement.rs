@@ -16,7 +16,7 @@ use crate::error::{Code, Error};
 
 pub use check::{CheckItem, CheckOutcome, CheckVerdict, Pair, check, check_batch};
 pub use hold::{Held, Hold, HoldFields, HoldOutcome, commit_hold, find_hold, hold, release_hold};
-pub use ledger::{Fact, Gift, LedgerEntry, ledger};
+pub use ledger::{Fact, Gift, LedgerEntry, Point, history, ledger};
 pub use outbox::{Change, OutboxState, changes_since, prune_changes};
 pub use upkeep::{Lease, Mismatch, lease_due, verify};
 
@@ -337,6 +337,26 @@ pub async fn recount(
 ) -> Result<Limitation, Error> {
     database
         .call("entitlement_recount_v1", (subject_id, resource_code, count))
+        .await?
+        .row()
+}
+
+/// Gives back some of a resource, and gives the limitation that counts it, as it is now.
+///
+/// # Errors
+/// As the procedure says, and as [`Database::call`].
+pub async fn give_back(
+    database: &Database,
+    subject_id: u64,
+    resource_code: &str,
+    amount: Option<i64>,
+    usage_event_key: Option<&str>,
+) -> Result<Limitation, Error> {
+    database
+        .call(
+            "entitlement_give_back_v1",
+            (subject_id, resource_code, amount, usage_event_key),
+        )
         .await?
         .row()
 }

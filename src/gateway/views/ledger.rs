@@ -1,4 +1,4 @@
-//! What was ever recorded of a limit.
+//! What was ever recorded of a limit, and how it stood over time.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -212,6 +212,46 @@ impl From<entitlement::Gift> for Gift {
         Gift {
             grant_id: gift.grant_id,
             amount: gift.amount,
+        }
+    }
+}
+
+/// How a limit stood over time, for a chart.
+#[derive(Debug, Serialize)]
+pub struct History {
+    code: String,
+    /// `hour`, `day`.
+    step: String,
+    points: Vec<Point>,
+}
+
+impl History {
+    /// The chart of `code` from its rows.
+    pub fn new(code: String, step: String, rows: Vec<entitlement::Point>) -> Self {
+        History {
+            code,
+            step,
+            points: rows.into_iter().map(Point::from).collect(),
+        }
+    }
+}
+
+/// How it stood at an instant.
+#[derive(Debug, Serialize)]
+struct Point {
+    at: Instant,
+    granted: i64,
+    consumed: i64,
+    available: i64,
+}
+
+impl From<entitlement::Point> for Point {
+    fn from(row: entitlement::Point) -> Self {
+        Point {
+            at: Instant(row.point_at),
+            granted: row.granted_amount,
+            consumed: row.consumed_amount,
+            available: row.available_amount,
         }
     }
 }

@@ -184,3 +184,31 @@ pub async fn ledger(
     let (next_cursor,) = sets.row()?;
     Ok((sets.rows()?, next_cursor))
 }
+
+/// How a limit stood at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+#[allow(missing_docs, reason = "the columns of entitlement_history_v1")]
+pub struct Point {
+    pub point_at: NaiveDateTime,
+    pub granted_amount: i64,
+    pub consumed_amount: i64,
+    pub available_amount: i64,
+}
+
+/// How a limit stood at each hour or midnight (`step` is `hour` or `day`) from `from` on and before `to`, 1,000 of them at most.
+///
+/// # Errors
+/// `VALIDATION_FAILED`, `SUBJECT_NOT_FOUND`, `DEFINITION_NOT_FOUND`, and as [`Database::call`].
+pub async fn history(
+    database: &Database,
+    subject_id: u64,
+    code: &str,
+    from: Option<NaiveDateTime>,
+    to: Option<NaiveDateTime>,
+    step: &str,
+) -> Result<Vec<Point>, Error> {
+    database
+        .call("entitlement_history_v1", (subject_id, code, from, to, step))
+        .await?
+        .rows()
+}

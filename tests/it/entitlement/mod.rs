@@ -4,6 +4,7 @@ mod capacity;
 mod changes;
 mod consume;
 mod grant;
+mod history;
 mod holds;
 mod interleavings;
 mod ledger;
