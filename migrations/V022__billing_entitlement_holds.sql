@@ -21,8 +21,10 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_holds (
   CONSTRAINT pk_holds PRIMARY KEY (id),
   -- The same hold again is found here.
   CONSTRAINT uq_holds_key UNIQUE (subject_id, definition_id, usage_event_key),
-  -- Serves: what is held, and the next hold to expire.
+  -- Serves: what is held, and the next hold to expire; what was held between two instants, for the history.
   INDEX ix_holds_pending (subject_id, definition_id, status, expires_at),
+  -- Serves: the ledger page, newest first.
+  INDEX ix_holds_subject (subject_id, definition_id),
   -- Serves: the foreign key alone.
   INDEX ix_holds_definition (definition_id),
   -- No foreign key to the subject: its check would lock the subject's row after the balance's, against the order of locks (sql/README.md).

@@ -7,8 +7,8 @@
 -- Parameters   p_subject_id  billable entity
 --              p_items       JSON array of 1 to 100 items, as in entitlement_consume_in_tx_v1; of a capacity also currentCount, the caller's own
 --                            count of the resource, which counts instead of the one that the engine knows
--- Results      a row per item, by item_no: allowed, problem (null, or "CODE: text"), requested_amount, over_by_amount, retry_after_seconds; then
---              the limitation, as entitlement_limitations_v1. A request is allowed if all its items are.
+-- Results      a row per item, by item_no: allowed, problem (null, or "CODE: text"), requested_amount, used_amount (consumed and held),
+--              over_by_amount, retry_after_seconds; then the limitation, as entitlement_limitations_v1. A request is allowed if all its items are.
 -- Errors       VALIDATION_FAILED, SUBJECT_NOT_FOUND.
 -- Cost         one row of each of three tables per item.
 CREATE PROCEDURE entitlement_check_v1(
@@ -38,7 +38,7 @@ BEGIN
     SET v_now = UTC_TIMESTAMP(3);
   END IF;
 
-  SELECT f.item_no, f.problem IS NULL AS allowed, f.problem, f.amount AS requested_amount, f.over_by_amount,
+  SELECT f.item_no, f.problem IS NULL AS allowed, f.problem, f.amount AS requested_amount, f.consumed_amount + f.held_amount AS used_amount, f.over_by_amount,
          (GREATEST(TIMESTAMPDIFF(MICROSECOND, v_now, IF(f.window_anchor = 'rolling', f.next_change_at, NULLIF(f.window_end_at, '9999-12-31 23:59:59.999'))), 0) + 999999)
            DIV 1000000 AS retry_after_seconds,
          p_subject_id AS subject_id, v_now AS generated_at,

@@ -12,7 +12,8 @@
 --              p_not_accepted  out: how many requests were refused or failed; a caller with rows of its own rolls back unless 0
 -- Results      a row per item, by request_no and item_no (both from 1): outcome (accepted, refused, failed), replayed, problem (null, or
 --              "CODE: text" as an error would say it), refused_code (the code that refused the request), warning; the item; the
---              consumption; and the limitation as this use left it (as it is, where the request was not accepted).
+--              consumption; the limitation as this use left it (as it is, where the request was not accepted); and what a refusal tells:
+--              retry_after_seconds (null where time does not help), used_amount (consumed and held), over_by_amount.
 -- Errors       VALIDATION_FAILED, for p_requests as a whole; SETTLEMENT_STUCK. What is wrong with one request is its outcome, not an error.
 -- Cost         per call: five statements and one outbox row. Per item: one ledger row; per balance: one update. Nothing grows with
 --              the use that went before, or with the number of grants.
@@ -278,7 +279,7 @@ BEGIN
          -- Where time helps: at the window's end, or when the next use of a rolling window comes back.
          (GREATEST(TIMESTAMPDIFF(MICROSECOND, v_now, IF(f.window_anchor = 'rolling', f.next_change_at, NULLIF(f.window_end_at, '9999-12-31 23:59:59.999'))), 0) + 999999)
            DIV 1000000 AS retry_after_seconds,
-         GREATEST(f.amount - f.left_amount + f.held_amount, 0) AS over_by_amount
+         f.consumed_amount + f.held_amount AS used_amount, GREATEST(f.amount - f.left_amount + f.held_amount, 0) AS over_by_amount
     FROM (SELECT i.request_no, i.item_no,
                  CASE WHEN x.outcome IN ('refused', 'failed') THEN x.outcome ELSE 'accepted' END AS outcome,
                  COALESCE(x.outcome = 'replayed', FALSE) AS replayed, x.problem, dx.code AS refused_code,

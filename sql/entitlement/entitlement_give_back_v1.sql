@@ -1,6 +1,6 @@
 -- entitlement_give_back_v1: gives back some of a capacity's resource, in one commit.
 --
--- Called by    POST /api/billing/resources/{resourceCode}/release, once the gateway has it; people.
+-- Called by    POST /api/billing/resources/{resourceCode}/release; people.
 -- Transaction  owns it. Inside an open one it refuses (error 1568) and leaves that one alone: there, call entitlement_give_back_in_tx_v1.
 -- Locks        as entitlement_give_back_in_tx_v1.
 -- Idempotency  as entitlement_give_back_in_tx_v1.

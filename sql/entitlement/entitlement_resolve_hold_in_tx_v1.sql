@@ -97,8 +97,8 @@ BEGIN
        SET b.next_change_at = NULLIF(LEAST(v_window_end_at, v_next_grant_at, v_next_hold_at, v_next_return_at), v_lifetime_end)
      WHERE b.subject_id = v_subject_id AND b.definition_id = v_definition_id AND b.history_no = 0;
     INSERT INTO billing_entitlement_hold_resolutions
-      (hold_id, resolution, amount, resolved_at, segment_no, consumed_after, left_after, held_after, next_change_at)
-    SELECT p_hold_id, p_resolution, v_amount, v_now, b.segment_no, b.consumed_amount, b.left_amount, b.held_amount, b.next_change_at
+      (hold_id, subject_id, definition_id, resolution, amount, resolved_at, segment_no, consumed_after, left_after, held_after, next_change_at)
+    SELECT p_hold_id, v_subject_id, v_definition_id, p_resolution, v_amount, v_now, b.segment_no, b.consumed_amount, b.left_amount, b.held_amount, b.next_change_at
       FROM billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
      WHERE b.subject_id = v_subject_id AND b.definition_id = v_definition_id AND b.history_no = 0;
     INSERT INTO billing_limit_changes (change_source, changes, changed_at)

@@ -89,8 +89,8 @@ BEGIN
       SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: revokedAt: the grant ends by itself before that';
     END IF;
 
-    INSERT INTO billing_entitlement_revocations (grant_id, revoked_at, dedupe_key, reason, created_by, created_at)
-    VALUES (p_grant_id, v_revoked_at, p_dedupe_key, p_reason, p_created_by, v_now);
+    INSERT INTO billing_entitlement_revocations (grant_id, subject_id, definition_id, revoked_at, dedupe_key, reason, created_by, created_at)
+    VALUES (p_grant_id, v_subject_id, v_definition_id, v_revoked_at, p_dedupe_key, p_reason, p_created_by, v_now);
     UPDATE billing_entitlement_grant_balances AS g
        SET g.ends_at = v_revoked_at
      WHERE g.grant_id = p_grant_id;

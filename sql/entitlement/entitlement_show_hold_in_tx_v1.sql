@@ -12,7 +12,8 @@
 --              p_requested_amount  what was asked for; over_by_amount goes by it
 --              p_now       UTC; returned as generated_at
 -- Results      one row: outcome (accepted, refused), replayed, problem; the hold, with status as of p_now where the moment is now; the
---              limitation, as entitlement_limitations_v1.
+--              limitation, as entitlement_limitations_v1; and what a refusal tells: retry_after_seconds (null where time does not help),
+--              used_amount (consumed and held), over_by_amount.
 -- Errors       none.
 -- Cost         one row of each of five tables.
 CREATE PROCEDURE entitlement_show_hold_in_tx_v1(
@@ -40,7 +41,7 @@ BEGIN
          f.next_change_at, f.window_start_at, f.window_end_at, f.last_recomputed_at,
          (GREATEST(TIMESTAMPDIFF(MICROSECOND, p_now, IF(f.window_anchor = 'rolling', f.next_change_at, NULLIF(f.window_end_at, '9999-12-31 23:59:59.999'))), 0) + 999999)
            DIV 1000000 AS retry_after_seconds,
-         GREATEST(p_requested_amount - f.left_amount + f.held_amount, 0) AS over_by_amount
+         f.consumed_amount + f.held_amount AS used_amount, GREATEST(p_requested_amount - f.left_amount + f.held_amount, 0) AS over_by_amount
     FROM (SELECT p_subject_id AS subject_id, h.id AS hold_id, h.amount AS hold_amount, h.usage_event_key, h.reason_code, h.created_at, h.expires_at,
                  CASE WHEN p_moment = 'made' THEN 'pending' WHEN h.status = 'pending' AND h.expires_at <= p_now THEN 'expired' ELSE h.status END AS status,
                  IF(p_moment = 'made', NULL, r.amount) AS committed_amount, IF(p_moment = 'made', NULL, r.resolved_at) AS resolved_at,

@@ -3,6 +3,7 @@
 mod check;
 mod consume;
 mod holds;
+mod ledger;
 mod plan_state;
 mod refusal;
 
@@ -39,6 +40,12 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let limitations = path!("api" / "billing" / "limitations")
         .and(request.clone())
         .then(|request: Request| request.answer("GET", limitations));
+    let ledger = path!("api" / "billing" / "limitations" / String / "ledger")
+        .and(request.clone())
+        .then(|code, request: Request| request.answer("GET", |request| ledger::page(request, code)));
+    let history = path!("api" / "billing" / "limitations" / String / "history")
+        .and(request.clone())
+        .then(|code, request: Request| request.answer("GET", |request| ledger::history(request, code)));
     let consume = path!("api" / "billing" / "consume")
         .and(request.clone())
         .then(|request: Request| request.answer("POST", consume::consume));
@@ -66,11 +73,20 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let plan_state = path!("api" / "billing" / "plan-state")
         .and(request.clone())
         .then(|request: Request| request.answer("GET", plan_state::plan_state));
+    let give_back = path!("api" / "billing" / "resources" / String / "release")
+        .and(request.clone())
+        .then(|resource_code, request: Request| request.answer("POST", |request| give_back(request, resource_code)));
     let refresh = path!("api" / "billing" / "limits" / "refresh")
         .and(request)
         .then(|request: Request| request.answer("POST", refresh));
     consume
         .or(limitations)
+        .unify()
+        .or(ledger)
+        .unify()
+        .or(history)
+        .unify()
+        .or(give_back)
         .unify()
         .or(check)
         .unify()
@@ -192,6 +208,38 @@ async fn recount(mut request: Request, resource_code: String) -> Answer {
     let count = body.count.map(|count| count.0);
     let subject_id = request.subject_id(subject).await?;
     let row = entitlement::recount(&request.gateway.database, subject_id, &resource_code, count).await?;
+    request.gateway.relay.written();
+    let limitation = row.into();
+    Ok(json(StatusCode::OK, &LimitationAnswer { limitation }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct GiveBack {
+    amount: Option<Whole>,
+    usage_event_key: Option<Text<256>>,
+}
+
+async fn give_back(mut request: Request, resource_code: String) -> Answer {
+    request.caller(Needs::Service).await?;
+    let resource_code = segment("resourceCode", &resource_code, 64)?;
+    let subject = request.subject()?;
+    let body: GiveBack = request.json().await?;
+    let usage_event_key = match body.usage_event_key {
+        Some(Text(key)) => Some(key),
+        None => request.idempotency_key()?,
+    };
+    let amount = body.amount.map(|amount| amount.0);
+    let subject_id = request.subject_id(subject).await?;
+    let row = entitlement::give_back(
+        &request.gateway.database,
+        subject_id,
+        &resource_code,
+        amount,
+        usage_event_key.as_deref(),
+    )
+    .await
+    .map_err(failed_at_key)?;
     request.gateway.relay.written();
     let limitation = row.into();
     Ok(json(StatusCode::OK, &LimitationAnswer { limitation }))

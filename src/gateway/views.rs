@@ -1,9 +1,13 @@
 //! What answers are made of. Fields may be added, never renamed: they are a contract of their own, beside the procedures'.
 
+mod ledger;
+
 use chrono::NaiveDateTime;
 use serde::{Serialize, Serializer};
 
 use crate::procedures::{billing, entitlement};
+
+pub use ledger::{History, LedgerEntry};
 
 /// An instant as `2026-03-01T00:00:00.000Z`.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,14 @@ impl<T> List<T> {
         List {
             next_cursor: rows.last().filter(|_| has_more).map(cursor),
             entries: rows.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// A page whose procedure says itself where the next one begins.
+    pub fn with_cursor<R: Into<T>>(rows: Vec<R>, next_cursor: Option<String>) -> List<T> {
+        List {
+            entries: rows.into_iter().map(Into::into).collect(),
+            next_cursor,
         }
     }
 }

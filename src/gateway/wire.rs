@@ -124,13 +124,23 @@ pub struct Instant(pub NaiveDateTime);
 impl<'de> Deserialize<'de> for Instant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        DateTime::parse_from_rfc3339(&text)
+        Instant::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+impl Instant {
+    /// Reads an instant from RFC 3339.
+    ///
+    /// # Errors
+    /// A sentence that says what it must be.
+    pub fn parse(text: &str) -> Result<Instant, &'static str> {
+        DateTime::parse_from_rfc3339(text)
             .ok()
             .map(|instant| instant.with_timezone(&Utc).naive_utc().trunc_subsecs(3))
             // DATETIME ends with the year 9999, and knows no second 60, which chrono keeps as a long second 59.
             .filter(|instant| (1970..=9999).contains(&instant.year()) && instant.nanosecond() < 1_000_000_000)
             .map(Instant)
-            .ok_or_else(|| de::Error::custom("must be an instant such as 2026-03-01T00:00:00.000Z, from 1970 to 9999"))
+            .ok_or("must be an instant such as 2026-03-01T00:00:00.000Z, from 1970 to 9999")
     }
 }
 

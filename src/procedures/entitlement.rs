@@ -2,6 +2,7 @@
 
 mod check;
 mod hold;
+mod ledger;
 mod outbox;
 mod upkeep;
 
@@ -15,6 +16,7 @@ use crate::error::{Code, Error};
 
 pub use check::{CheckItem, CheckOutcome, CheckVerdict, Pair, check, check_batch};
 pub use hold::{Held, Hold, HoldFields, HoldOutcome, commit_hold, find_hold, hold, release_hold};
+pub use ledger::{Fact, Gift, LedgerEntry, Point, history, ledger};
 pub use outbox::{Change, OutboxState, changes_since, prune_changes};
 pub use upkeep::{Lease, Mismatch, lease_due, verify};
 
@@ -164,7 +166,9 @@ pub struct Refusal {
     pub error: Error,
     /// What was asked for.
     pub amount: i64,
-    /// By how much that is more than there is: how much must go before it fits.
+    /// What is consumed and held.
+    pub used_amount: i64,
+    /// By how much what was asked for is more than there is: how much must go before it fits.
     pub over_by_amount: i64,
     /// Seconds until time helps; `None` where it does not.
     pub retry_after_seconds: Option<u64>,
@@ -198,6 +202,7 @@ struct Verdict {
     amount: Option<i64>,
     warning: Option<String>,
     retry_after_seconds: Option<u64>,
+    used_amount: Option<i64>,
     over_by_amount: Option<i64>,
 }
 
@@ -205,22 +210,20 @@ impl FromRow for ItemOutcome {
     fn from_row_opt(row: Row) -> Result<ItemOutcome, FromRowError> {
         let verdict = Verdict::from_row_opt(row.clone())?;
         let problem = verdict.problem.as_deref().map(rule);
-        let outcome = match (
-            verdict.outcome.as_str(),
-            problem,
-            verdict.amount.zip(verdict.over_by_amount),
-        ) {
+        let amounts = verdict.amount.zip(verdict.used_amount).zip(verdict.over_by_amount);
+        let outcome = match (verdict.outcome.as_str(), problem, amounts) {
             ("accepted", None, _) => Outcome::Accepted {
                 replayed: verdict.replayed,
                 warning: verdict.warning,
                 consumption: Consumption::from_row_opt(row.clone())?,
                 limitation: Limitation::from_row_opt(row)?,
             },
-            ("refused", Some(error), Some((amount, over_by_amount))) => Outcome::Refused {
+            ("refused", Some(error), Some(((amount, used_amount), over_by_amount))) => Outcome::Refused {
                 refused_by_this: verdict.refused_code == verdict.code,
                 refusal: Refusal {
                     error,
                     amount,
+                    used_amount,
                     over_by_amount,
                     retry_after_seconds: verdict.retry_after_seconds,
                     limitation: Limitation::from_row_opt(row)?,
@@ -334,6 +337,26 @@ pub async fn recount(
 ) -> Result<Limitation, Error> {
     database
         .call("entitlement_recount_v1", (subject_id, resource_code, count))
+        .await?
+        .row()
+}
+
+/// Gives back some of a resource, and gives the limitation that counts it, as it is now.
+///
+/// # Errors
+/// As the procedure says, and as [`Database::call`].
+pub async fn give_back(
+    database: &Database,
+    subject_id: u64,
+    resource_code: &str,
+    amount: Option<i64>,
+    usage_event_key: Option<&str>,
+) -> Result<Limitation, Error> {
+    database
+        .call(
+            "entitlement_give_back_v1",
+            (subject_id, resource_code, amount, usage_event_key),
+        )
         .await?
         .row()
 }

@@ -16,6 +16,9 @@ fn routes() -> Vec<(Method, String, bool)> {
     vec![
         (Method::PUT, "/api/billing/entities/workspace/acme".into(), false),
         (Method::GET, "/api/billing/limitations".into(), false),
+        (Method::GET, "/api/billing/limitations/ai.credits/ledger".into(), false),
+        (Method::GET, "/api/billing/limitations/ai.credits/history".into(), false),
+        (Method::POST, "/api/billing/resources/projects/release".into(), false),
         (Method::POST, "/api/billing/consume".into(), false),
         (Method::GET, format!("{EVENTS}&surface=app"), false),
         (Method::GET, format!("{EVENTS}&surface=admin"), true),

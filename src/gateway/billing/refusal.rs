@@ -40,12 +40,11 @@ struct CapacityLocked {
 /// The answer to a request that a limit refused.
 pub fn refused(refusal: Refusal) -> Problem {
     let limitation = refusal.limitation;
-    let used = limitation.consumed_amount + limitation.held_amount;
     let is_capacity = matches!(&refusal.error, Error::Rule { code, .. } if *code == Code::BillingCapacityLocked);
     let details = if is_capacity {
         serde_json::to_value(CapacityLocked {
             limitation_code: limitation.code,
-            used,
+            used: refusal.used_amount,
             cap: limitation.granted_amount,
             over_by: refusal.over_by_amount,
             lock_state: limitation.lock_state,
@@ -58,7 +57,7 @@ pub fn refused(refusal: Refusal) -> Problem {
             reason: "limit_exceeded",
             requested_amount: refusal.amount,
             limit: limitation.granted_amount,
-            used,
+            used: refusal.used_amount,
             remaining: limitation.available_amount,
             interval: limitation.window_interval,
             enforcement: limitation.enforcement_mode,

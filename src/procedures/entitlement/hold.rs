@@ -66,6 +66,7 @@ struct Verdict {
     problem: Option<String>,
     requested_amount: i64,
     retry_after_seconds: Option<u64>,
+    used_amount: i64,
     over_by_amount: i64,
 }
 
@@ -88,6 +89,7 @@ impl FromRow for HoldOutcome {
         Ok(HoldOutcome::Refused(Box::new(Refusal {
             error: rule(&problem),
             amount: verdict.requested_amount,
+            used_amount: verdict.used_amount,
             over_by_amount: verdict.over_by_amount,
             retry_after_seconds: verdict.retry_after_seconds,
             limitation: Limitation::from_row_opt(row)?,

@@ -137,3 +137,89 @@ async fn what_is_wrong_with_a_recount_is_named() {
         (404, "SUBJECT_NOT_FOUND".into(), vec![])
     );
 }
+
+fn release(gateway: &TestGateway, body: &Value) -> RequestBuilder {
+    gateway
+        .as_service(Method::POST, &format!("{PROJECTS}/release"))
+        .json(body)
+}
+
+#[tokio::test]
+async fn what_was_taken_is_given_back_once() {
+    let gateway = TestGateway::start().await;
+    let entity = gateway.acme().await;
+    gateway.grant(entity, "projects.max", 3).await;
+    let create = json!({"capability": "projects.create", "amount": 3, "usageEventKey": "create"});
+    assert_eq!(answer(gateway.consume(&create)).await.0, 200);
+    // The same again gives back nothing more.
+    let given = json!({"amount": 2, "usageEventKey": "gone"});
+    for _ in 0..2 {
+        let (status, body) = answer(release(&gateway, &given)).await;
+        let limitation = &body["limitation"];
+        assert_eq!(
+            (
+                status,
+                &limitation["code"],
+                &limitation["consumedAmount"],
+                &limitation["availableAmount"]
+            ),
+            (200, &json!("projects.max"), &json!(1), &json!(2)),
+            "{body}"
+        );
+    }
+    let other = json!({"amount": 1, "usageEventKey": "gone"});
+    assert_eq!(
+        refusal(release(&gateway, &other)).await,
+        (409, "IDEMPOTENCY_CONFLICT".into(), vec![])
+    );
+    // The key may stand in the header.
+    let by_header = release(&gateway, &json!({"amount": 1})).header("Idempotency-Key", "last");
+    let (status, body) = answer(by_header).await;
+    assert_eq!(
+        (status, &body["limitation"]["consumedAmount"]),
+        (200, &json!(0)),
+        "{body}"
+    );
+
+    for (body, code, field) in [
+        (json!({"amount": 1}), "IDEMPOTENCY_KEY_REQUIRED", "usageEventKey"),
+        (
+            json!({"amount": 1, "usageEventKey": "two words"}),
+            "VALIDATION_FAILED",
+            "usageEventKey",
+        ),
+        (json!({"usageEventKey": "k"}), "VALIDATION_FAILED", "amount"),
+        (
+            json!({"amount": 0, "usageEventKey": "k"}),
+            "VALIDATION_FAILED",
+            "amount",
+        ),
+        (
+            json!({"amount": -1, "usageEventKey": "k"}),
+            "VALIDATION_FAILED",
+            "amount",
+        ),
+        // There are not so many.
+        (
+            json!({"amount": 1, "usageEventKey": "k"}),
+            "VALIDATION_FAILED",
+            "amount",
+        ),
+        (
+            json!({"amount": 1, "usageEventKey": "k", "colour": 1}),
+            "VALIDATION_FAILED",
+            "colour",
+        ),
+    ] {
+        let refused = refusal(release(&gateway, &body)).await;
+        assert_eq!(refused, (400, code.to_owned(), vec![field.to_owned()]), "{body}");
+    }
+    let castles = gateway.as_service(Method::POST, "/api/billing/resources/castles/release");
+    assert_eq!(
+        refusal(castles.json(&given)).await,
+        (404, "DEFINITION_NOT_FOUND".into(), vec![])
+    );
+    let mut session = gateway.test.session().await;
+    let found = crate::support::story::differences(&mut session, entity).await;
+    assert_eq!(found, [""; 0]);
+}

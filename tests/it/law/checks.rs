@@ -180,8 +180,11 @@ const TABLES: &[Table] = &[
     },
     Table {
         name: "billing_entitlement_revocations",
-        row: &[("grant_id", "1"), ("revoked_at", NOW), ("dedupe_key", "'k'"), ("created_by", "'x'"), ("created_at", NOW)],
-        refuses: &[("uq_revocations_dedupe", "one key that ends two grants", &[("grant_id", "2")])],
+        row: &[("grant_id", "1"), ("subject_id", "1"), ("definition_id", "1"), ("revoked_at", NOW), ("dedupe_key", "'k'"), ("created_by", "'x'"), ("created_at", NOW)],
+        refuses: &[
+            ("uq_revocations_grant", "a grant that is revoked twice", &[("dedupe_key", "'l'")]),
+            ("uq_revocations_dedupe", "one key that ends two grants", &[("grant_id", "2")]),
+        ],
     },
     Table {
         name: "billing_entitlement_balances",
@@ -254,10 +257,11 @@ const TABLES: &[Table] = &[
     },
     Table {
         name: "billing_entitlement_hold_resolutions",
-        row: &[("hold_id", "1"), ("resolution", "'released'"), ("amount", "0"), ("resolved_at", NOW), ("segment_no", "1"), ("consumed_after", "0"), ("left_after", "0"), ("held_after", "1")],
+        row: &[("hold_id", "1"), ("subject_id", "1"), ("definition_id", "1"), ("resolution", "'released'"), ("amount", "0"), ("resolved_at", NOW), ("segment_no", "1"), ("consumed_after", "0"), ("left_after", "0"), ("held_after", "1")],
         refuses: &[
             ("ck_hold_resolutions_amount", "a release that used something", &[("amount", "1")]),
             ("ck_hold_resolutions_amount", "a commit of nothing", &[("resolution", "'committed'")]),
+            ("uq_hold_resolutions_hold", "a hold that is resolved twice", &[("resolved_at", LATER)]),
         ],
     },
     Table {

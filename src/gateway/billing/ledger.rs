@@ -1,0 +1,48 @@
+//! `GET /api/billing/limitations/{code}/ledger` and `…/history`: what was ever recorded of a limit, and how it stood over time.
+
+use warp::http::StatusCode;
+
+use super::segment;
+use crate::gateway::caller::Needs;
+use crate::gateway::problem::Problem;
+use crate::gateway::request::{Answer, Request, json};
+use crate::gateway::views;
+use crate::gateway::wire::{Instant, bounded};
+use crate::procedures::entitlement;
+
+/// Characters of the longest cursor that a page gives, and some more.
+const CURSOR_CHARACTERS: usize = 160;
+
+pub async fn page(request: Request, code: String) -> Answer {
+    request.caller(Needs::Service).await?;
+    let code = segment("code", &code, 64)?;
+    let subject = request.subject()?;
+    let limit = request.page_limit()?;
+    let cursor = request.query("cursor");
+    if let Some(cursor) = &cursor {
+        bounded(cursor, CURSOR_CHARACTERS).map_err(|sentence| Problem::field("cursor", &sentence))?;
+    }
+    let subject_id = request.subject_id(subject).await?;
+    let (rows, next_cursor) =
+        entitlement::ledger(&request.gateway.database, subject_id, &code, cursor.as_deref(), limit).await?;
+    let page: views::List<views::LedgerEntry> = views::List::with_cursor(rows, next_cursor);
+    Ok(json(StatusCode::OK, &page))
+}
+
+pub async fn history(request: Request, code: String) -> Answer {
+    request.caller(Needs::Service).await?;
+    let code = segment("code", &code, 64)?;
+    let subject = request.subject()?;
+    let instant = |name: &str| match request.query(name) {
+        Some(text) => Instant::parse(&text)
+            .map(|instant| Some(instant.0))
+            .map_err(|sentence| Problem::field(name, sentence)),
+        None => Ok(None),
+    };
+    let (from, to) = (instant("from")?, instant("to")?);
+    let step = request.query("step").unwrap_or_else(|| "day".to_owned());
+    bounded(&step, 8).map_err(|_| Problem::field("step", "must be hour or day"))?;
+    let subject_id = request.subject_id(subject).await?;
+    let points = entitlement::history(&request.gateway.database, subject_id, &code, from, to, &step).await?;
+    Ok(json(StatusCode::OK, &views::History::new(code, step, points)))
+}
