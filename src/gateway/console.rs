@@ -1,9 +1,14 @@
 //! `/api/console/billing/…`: what operators do. One file per kind of thing.
 
+mod catalogue;
+mod definitions;
 mod grants;
+mod plans;
+mod products;
 
 use std::sync::Arc;
 
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
@@ -12,4 +17,11 @@ use super::Gateway;
 /// The routes of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     grants::routes(gateway)
+        .or(definitions::routes(gateway))
+        .unify()
+        .or(plans::routes(gateway))
+        .unify()
+        .or(products::routes(gateway))
+        .unify()
+        .boxed()
 }

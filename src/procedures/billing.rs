@@ -1,4 +1,6 @@
-//! `sql/billing/`: the subjects of limits.
+//! `sql/billing/`: the subjects of limits, and what they are sold.
+
+pub mod catalogue;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
