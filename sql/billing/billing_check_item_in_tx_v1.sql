@@ -51,7 +51,7 @@ BEGIN
                    WHERE JSON_UNQUOTE(k.field) NOT IN ('code', 'name', 'archived', 'providerPriceIds', 'entitlements')
                   UNION ALL
                   SELECT 2, 0, 'code',
-                         CASE WHEN p_id IS NOT NULL AND (JSON_EXTRACT(p_fields, '$.code') IS NULL OR v_code = p_code) THEN NULL
+                         CASE WHEN p_id IS NOT NULL AND (JSON_EXTRACT(p_fields, '$.code') IS NULL OR CAST(v_code AS BINARY) = CAST(p_code AS BINARY)) THEN NULL
                               WHEN p_id IS NOT NULL THEN 'cannot be changed: the keys of grants are made from it'
                               WHEN JSON_EXTRACT(p_fields, '$.code') IS NULL THEN 'is required'
                               WHEN NOT v_is_code THEN 'must be 1 to 64 of a-z, 0-9, _, . and -, a letter first'

@@ -1,1 +1,3 @@
 //! `sql/billing/`: catalogue, plans, purchases, provider events.
+
+mod catalogue;
