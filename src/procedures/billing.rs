@@ -1,5 +1,6 @@
-//! `sql/billing/`: the subjects of limits, and their plans.
+//! `sql/billing/`: the subjects of limits, what they are sold, and their plans.
 
+pub mod catalogue;
 mod plans;
 
 use chrono::NaiveDateTime;

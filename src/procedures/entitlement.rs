@@ -1,6 +1,7 @@
 //! `sql/entitlement/`: limits, grants, uses, and the outbox of changes.
 
 mod check;
+mod definitions;
 mod hold;
 mod ledger;
 mod outbox;
@@ -15,6 +16,7 @@ use crate::database::Database;
 use crate::error::{Code, Error};
 
 pub use check::{CheckItem, CheckOutcome, CheckVerdict, Pair, check, check_batch};
+pub use definitions::{Definition, find_definition, list_definitions, put_definition};
 pub use hold::{Held, Hold, HoldFields, HoldOutcome, commit_hold, find_hold, hold, release_hold};
 pub use ledger::{Fact, Gift, LedgerEntry, Point, history, ledger};
 pub use outbox::{Change, OutboxState, changes_since, prune_changes};

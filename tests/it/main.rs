@@ -3,6 +3,7 @@
 mod accounts;
 mod billing;
 mod call;
+mod catalog;
 mod deploy;
 mod dev;
 mod embedded;

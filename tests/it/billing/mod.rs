@@ -1,3 +1,4 @@
 //! `sql/billing/`: catalogue, plans, purchases, provider events.
 
+mod catalogue;
 mod plans;
