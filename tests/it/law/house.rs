@@ -63,6 +63,7 @@ const LONGER: &[(&str, &str)] = &[
         "tests/it/entitlement/consume.rs",
         "one procedure, and the table of all that can be wrong with a request",
     ),
+    ("tests/it/law/checks.rs", "one table: a row for each rule of the schema"),
 ];
 
 /// What names the machine that it was written on.
