@@ -74,6 +74,7 @@ CREATE TABLE `billing_entitlement_balances` (
   `due_at` datetime(3) GENERATED ALWAYS AS (greatest(`next_change_at`,coalesce(`retry_at`,`next_change_at`))) STORED COMMENT 'when the scheduler takes it',
   PRIMARY KEY (`subject_id`,`definition_id`,`history_no`),
   KEY `ix_balances_due` (`due_at`),
+  KEY `ix_balances_failures` (`failure_count`),
   KEY `ix_balances_definition` (`definition_id`),
   CONSTRAINT `fk_balances_definition` FOREIGN KEY (`definition_id`) REFERENCES `billing_entitlement_definitions` (`id`),
   CONSTRAINT `fk_balances_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
@@ -187,7 +188,10 @@ CREATE TABLE `billing_entitlement_grants` (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='ledger: grants';
 
 CREATE TABLE `billing_entitlement_hold_resolutions` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT COMMENT 'of one balance in the order of the commits: its lock is held from before',
   `hold_id` bigint unsigned NOT NULL,
+  `subject_id` bigint unsigned NOT NULL COMMENT 'the hold''s',
+  `definition_id` int unsigned NOT NULL COMMENT 'the hold''s',
   `resolution` enum('committed','released') NOT NULL COMMENT 'an expiry needs no row: the clock tells',
   `amount` bigint NOT NULL COMMENT 'what was used; 0 when released',
   `resolved_at` datetime(3) NOT NULL COMMENT 'UTC',
@@ -196,7 +200,9 @@ CREATE TABLE `billing_entitlement_hold_resolutions` (
   `left_after` bigint NOT NULL COMMENT 'left_amount with this resolution',
   `held_after` bigint NOT NULL COMMENT 'held_amount with this resolution',
   `next_change_at` datetime(3) DEFAULT NULL COMMENT 'UTC; the next boundary, as known then',
-  PRIMARY KEY (`hold_id`),
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `uq_hold_resolutions_hold` (`hold_id`),
+  KEY `ix_hold_resolutions_subject` (`subject_id`,`definition_id`),
   CONSTRAINT `fk_hold_resolutions_hold` FOREIGN KEY (`hold_id`) REFERENCES `billing_entitlement_holds` (`id`),
   CONSTRAINT `ck_hold_resolutions_amount` CHECK ((((`resolution` = _utf8mb4'committed') and (`amount` > 0)) or ((`resolution` = _utf8mb4'released') and (`amount` = 0))))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='ledger: how holds ended';
@@ -222,6 +228,7 @@ CREATE TABLE `billing_entitlement_holds` (
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_holds_key` (`subject_id`,`definition_id`,`usage_event_key`),
   KEY `ix_holds_pending` (`subject_id`,`definition_id`,`status`,`expires_at`),
+  KEY `ix_holds_subject` (`subject_id`,`definition_id`),
   KEY `ix_holds_definition` (`definition_id`),
   CONSTRAINT `fk_holds_definition` FOREIGN KEY (`definition_id`) REFERENCES `billing_entitlement_definitions` (`id`),
   CONSTRAINT `fk_holds_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
@@ -230,14 +237,19 @@ CREATE TABLE `billing_entitlement_holds` (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='amounts set aside';
 
 CREATE TABLE `billing_entitlement_revocations` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT COMMENT 'of one balance in the order of the commits: its lock is held from before',
   `grant_id` bigint unsigned NOT NULL,
+  `subject_id` bigint unsigned NOT NULL COMMENT 'the grant''s',
+  `definition_id` int unsigned NOT NULL COMMENT 'the grant''s',
   `revoked_at` datetime(3) NOT NULL COMMENT 'UTC; the grant is not active from here on',
   `dedupe_key` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'the same again is a replay',
   `reason` varchar(255) DEFAULT NULL,
   `created_by` varchar(128) NOT NULL,
   `created_at` datetime(3) NOT NULL COMMENT 'UTC',
-  PRIMARY KEY (`grant_id`),
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `uq_revocations_grant` (`grant_id`),
   UNIQUE KEY `uq_revocations_dedupe` (`dedupe_key`),
+  KEY `ix_revocations_subject` (`subject_id`,`definition_id`),
   CONSTRAINT `fk_revocations_grant` FOREIGN KEY (`grant_id`) REFERENCES `billing_entitlement_grants` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='ledger: grants ended early';
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::database::Database;
-use crate::procedures::entitlement;
+use crate::procedures::entitlement::{self, Lease};
 
 /// Balances per lease: some milliseconds each, so that a batch is far from the deadline of a call, and one that is lost
 /// with its gateway costs little to do again.
@@ -30,12 +30,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Settles what is due until `shutdown` is true; a batch under way is finished.
 ///
 /// It looks at least every `tick`, at each boundary, and whenever `changes` moves, which it does with every committed
-/// change that anybody hears of. `settled` is called after each batch.
+/// change that anybody hears of. `settled` is called with each batch that took something.
 pub async fn run(
     database: &Database,
     tick: Duration,
     mut changes: watch::Receiver<u64>,
-    settled: impl Fn(),
+    settled: impl Fn(&Lease),
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut failures = 0;
@@ -59,7 +59,7 @@ pub async fn run(
                     );
                 }
                 if lease.leased > 0 {
-                    settled();
+                    settled(&lease);
                     continue;
                 }
                 let wait = lease.wait_milliseconds.map_or(tick, Duration::from_millis);
