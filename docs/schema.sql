@@ -74,6 +74,7 @@ CREATE TABLE `billing_entitlement_balances` (
   `due_at` datetime(3) GENERATED ALWAYS AS (greatest(`next_change_at`,coalesce(`retry_at`,`next_change_at`))) STORED COMMENT 'when the scheduler takes it',
   PRIMARY KEY (`subject_id`,`definition_id`,`history_no`),
   KEY `ix_balances_due` (`due_at`),
+  KEY `ix_balances_failures` (`failure_count`),
   KEY `ix_balances_definition` (`definition_id`),
   CONSTRAINT `fk_balances_definition` FOREIGN KEY (`definition_id`) REFERENCES `billing_entitlement_definitions` (`id`),
   CONSTRAINT `ck_balances_amounts` CHECK (((`granted_amount` >= 0) and (`allotment_amount` >= 0) and (`allotment_given_amount` >= 0) and (`overage_amount` >= 0) and (`segment_start_consumed_amount` >= 0) and (`segment_consumed_amount` >= 0) and (`held_amount` >= 0))),

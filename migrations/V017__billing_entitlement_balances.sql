@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_balances (
   CONSTRAINT pk_balances PRIMARY KEY (subject_id, definition_id, history_no),
   -- Serves: the scheduler's lease. A use does not touch it, as a use does not move next_change_at.
   INDEX ix_balances_due (due_at),
+  -- Serves: what was set aside, for /metrics and operators. All other rows stand at 0, and are not read.
+  INDEX ix_balances_failures (failure_count),
   -- Serves: the foreign key alone.
   INDEX ix_balances_definition (definition_id),
   -- No foreign key to the subject: its check would lock the subject's row after the balance's, against the order of locks (sql/README.md).

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! config, error <- database <- procedures <- { gateway, relay, scheduler } <- serve <- main
+//! meters <- gateway
 //!                                                                             gateway -> relay (subscribe)
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! * [`error`]: what can go wrong, one code per row of `sql/errors.csv`.
 //! * [`database`]: sessions, the one place that sends CALL, and the deployment of tables and procedures.
 //! * [`procedures`]: typed faces of the procedures, one function each.
+//! * [`meters`]: what is counted while serving, for Prometheus.
 //! * [`relay`]: tails the outbox of changes and fans them out.
 //! * [`gateway`]: HTTP: parse, authorise, call, answer.
 //! * [`scheduler`]: settles what the clock makes due.
@@ -21,6 +23,7 @@ pub mod config;
 pub mod database;
 pub mod error;
 pub mod gateway;
+pub mod meters;
 pub mod procedures;
 pub mod relay;
 pub mod scheduler;

@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::procedures::{billing, entitlement};
+use crate::procedures::billing;
+use crate::procedures::entitlement::{self, Lease};
 
 /// Balances per lease: some milliseconds each, so that a batch is far from the deadline of a call, and one that is lost
 /// with its gateway costs little to do again.
@@ -35,12 +36,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Settles what is due, and makes plans current that are, until `shutdown` is true; a batch under way is finished.
 ///
 /// It looks at least every `tick`, at each boundary, and whenever `changes` moves, which it does with every committed
-/// change that anybody hears of. `settled` is called after each batch.
+/// change that anybody hears of. `settled` is called with the balances of each look that found
+/// something to do.
 pub async fn run(
     database: &Database,
     tick: Duration,
     mut changes: watch::Receiver<u64>,
-    settled: impl Fn(),
+    settled: impl Fn(&Lease),
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut failures = 0;
@@ -57,7 +59,7 @@ pub async fn run(
                 failures = 0;
                 batch = BATCH.min(batch * 2);
                 if found.did_something {
-                    settled();
+                    settled(&found.lease);
                     continue;
                 }
                 let wait = found.wait_milliseconds.map_or(tick, Duration::from_millis);
@@ -96,6 +98,8 @@ pub async fn run(
 struct Look {
     /// Whether there may be more of it.
     did_something: bool,
+    /// What became of the balances.
+    lease: Lease,
     /// Until the next boundary or change of a plan. `None`: the clock will bring none.
     wait_milliseconds: Option<u64>,
 }
@@ -124,6 +128,7 @@ async fn look(database: &Database, batch: u32) -> Result<Look, Error> {
             .into_iter()
             .flatten()
             .min(),
+        lease,
     })
 }
 

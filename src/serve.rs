@@ -1,5 +1,6 @@
 //! Runs what serves: the gateway, the relay that feeds its readers, and the scheduler that settles what is due.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -8,6 +9,8 @@ use tokio::sync::watch;
 use crate::database::{self, Database, Difference, Release, Weight};
 use crate::error::Error;
 use crate::gateway::Gateway;
+use crate::meters::Meters;
+use crate::procedures::entitlement::Lease;
 use crate::relay::Relay;
 use crate::scheduler;
 
@@ -44,16 +47,22 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let relay = Relay::start(&database).await?;
+    let meters = Arc::new(Meters::start());
     let (stop, stopped) = watch::channel(false);
     let gateway = Gateway::new(
         database.clone(),
         database_url.to_owned(),
         release,
         relay.clone(),
+        meters.clone(),
         stopped.clone(),
     );
     // What is settled is told to readers at once, not at the relay's next poll.
-    let scheduler = scheduler::run(&database, tick, relay.moves(), || relay.written(), stopped);
+    let settled = |lease: &Lease| {
+        relay.written();
+        meters.settled(lease.leased, lease.settled, lease.failed);
+    };
+    let scheduler = scheduler::run(&database, tick, relay.moves(), settled, stopped);
     let asked = async {
         shutdown.await;
         // The gateway holds the other end for as long as it serves.
@@ -64,6 +73,7 @@ pub async fn serve(
     tokio::select! {
         ((), ()) = async { tokio::join!(gateway.serve(listener), scheduler) } => Ok(()),
         () = relay.run(&database) => Ok(()),
+        () = meters.keep() => Ok(()),
         () = asked => Ok(()),
     }
 }

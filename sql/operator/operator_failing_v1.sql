@@ -7,7 +7,7 @@
 -- Parameters   p_limit  rows at most, 1 to 10,000
 -- Results      a row per balance that is set aside, the most often failed first: subject_id, entity_ref, code, failure_count, last_failure, next_change_at, retry_at.
 -- Errors       VALIDATION_FAILED.
--- Cost         all current balances that change by the clock.
+-- Cost         the balances that are set aside, by index.
 CREATE PROCEDURE operator_failing_v1(
   IN p_limit INT UNSIGNED
 )
@@ -19,7 +19,7 @@ BEGIN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: limit: must be a whole number from 1 to 10000';
   END IF;
   SELECT b.subject_id, e.entity_ref, d.code, b.failure_count, b.last_failure, b.next_change_at, b.retry_at
-    FROM billing_entitlement_balances AS b FORCE INDEX (ix_balances_due)
+    FROM billing_entitlement_balances AS b FORCE INDEX (ix_balances_failures)
     JOIN billing_entitlement_definitions AS d ON d.id = b.definition_id
     JOIN billable_entities AS e ON e.id = b.subject_id
    WHERE b.due_at IS NOT NULL AND b.failure_count > 0

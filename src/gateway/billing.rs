@@ -185,6 +185,7 @@ async fn refresh(request: Request) -> Answer {
     request.caller(Needs::Admin).await?;
     let entity = request.entity().await?;
     let rows = entitlement::recompute(&request.gateway.database, entity.id).await?;
+    request.gateway.meters.recomputed();
     request.gateway.relay.written();
     Ok(json(StatusCode::OK, &views::Limitations::new(entity, rows)))
 }

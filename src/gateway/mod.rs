@@ -1,6 +1,6 @@
 //! The HTTP side: parse, authorise, call one procedure, answer. No rule is here.
 //!
-//! One file per route family (`billing`, `console`, `realtime`, `health`). Each gives its routes as one boxed
+//! One file per route family (`billing`, `console`, `realtime`, `health`, `scrape`). Each gives its routes as one boxed
 //! filter, so that warp's types stay small; behind them, handlers are plain async functions from a `request::Request` to
 //! an answer or a `problem::Problem`. Neither is a warp rejection.
 
@@ -11,6 +11,7 @@ mod health;
 mod problem;
 mod realtime;
 mod request;
+mod scrape;
 mod server;
 mod subject;
 mod views;
@@ -25,6 +26,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::database::{Database, Release};
+use crate::meters::Meters;
 use crate::relay::Relay;
 
 pub use caller::Secret;
@@ -37,6 +39,8 @@ pub struct Gateway {
     database: Database,
     relay: Relay,
     readiness: health::Readiness,
+    figures: scrape::Figures,
+    meters: Arc<Meters>,
     /// Places for readers of realtime events.
     readers: Arc<Semaphore>,
     /// Becomes true when streams must end.
@@ -45,18 +49,21 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to `database`, which `database_url` names and which should have `release`, with `relay`, which somebody
-    /// else runs. When `shutdown` becomes true it stops: see [`Gateway::serve`].
+    /// else runs. What it does is counted by `meters`. When `shutdown` becomes true it stops: see [`Gateway::serve`].
     pub fn new(
         database: Database,
         database_url: String,
         release: Release,
         relay: Relay,
+        meters: Arc<Meters>,
         shutdown: watch::Receiver<bool>,
     ) -> Gateway {
         Gateway {
             database,
             relay,
             readiness: health::Readiness::new(database_url, release),
+            figures: scrape::Figures::default(),
+            meters,
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             shutdown,
         }
@@ -65,8 +72,9 @@ impl Gateway {
     /// Answers requests on `listener` until shutdown, then lets those under way finish, for ten seconds at most.
     pub async fn serve(self, listener: TcpListener) {
         let shutdown = self.shutdown.clone();
+        let meters = self.meters.clone();
         let routes = routes(&Arc::new(self));
-        server::run(listener, routes, shutdown).await;
+        server::run(listener, routes, meters, shutdown).await;
     }
 }
 
@@ -82,6 +90,8 @@ fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(console::routes(gateway))
         .unify()
         .or(health::routes(gateway))
+        .unify()
+        .or(scrape::routes(gateway))
         .unify()
         .or(warp::any().map(request::not_found))
         .unify()

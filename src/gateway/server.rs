@@ -25,6 +25,7 @@ use warp::reply::{Reply, Response};
 
 use super::problem::{Problem, Transport};
 use super::told_to_stop;
+use crate::meters::Meters;
 
 /// Connections at once: all readers of realtime events, and as many again of all others. Beyond it they wait unaccepted.
 const MAX_CONNECTIONS: usize = 2 * super::MAX_READERS;
@@ -45,8 +46,13 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed, such as for want of file descriptors: some will be free again by then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `routes` on `listener` until `shutdown` is true.
-pub async fn run(listener: TcpListener, routes: BoxedFilter<(Response,)>, mut shutdown: watch::Receiver<bool>) {
+/// Serves `routes` on `listener` until `shutdown` is true. Each request is counted.
+pub async fn run(
+    listener: TcpListener,
+    routes: BoxedFilter<(Response,)>,
+    meters: Arc<Meters>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -59,7 +65,7 @@ pub async fn run(listener: TcpListener, routes: BoxedFilter<(Response,)>, mut sh
         tokio::select! {
             (accepted, place) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let connection = connection(stream, routes.clone(), in_flight.clone(), shutdown.clone());
+                    let connection = connection(stream, routes.clone(), in_flight.clone(), meters.clone(), shutdown.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -89,12 +95,13 @@ async fn connection(
     stream: TcpStream,
     routes: BoxedFilter<(Response,)>,
     in_flight: Arc<Semaphore>,
+    meters: Arc<Meters>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     // An answer is one write; waiting to fill a packet only delays it.
     let _ = stream.set_nodelay(true);
     let routes = TowerToHyperService::new(warp::service(routes));
-    let service = service_fn(move |request| handle(routes.clone(), request, in_flight.clone()));
+    let service = service_fn(move |request| handle(routes.clone(), request, in_flight.clone(), meters.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
@@ -115,7 +122,12 @@ async fn connection(
 }
 
 /// One request with all that is the same for every route: its id, its span, its bound, and an answer even to a panic.
-async fn handle<S, B>(routes: S, request: Request<B>, in_flight: Arc<Semaphore>) -> Result<Response, Infallible>
+async fn handle<S, B>(
+    routes: S,
+    request: Request<B>,
+    in_flight: Arc<Semaphore>,
+    meters: Arc<Meters>,
+) -> Result<Response, Infallible>
 where
     S: Service<Request<B>, Response = Response, Error = Infallible>,
 {
@@ -129,8 +141,9 @@ where
     );
     let answer = async {
         let begun = Instant::now();
+        let path = request.uri().path().to_owned();
         // A full gateway is alive, and must not be killed for it: its health is told beside the bound.
-        let place = match request.uri().path().starts_with("/api/") {
+        let place = match path.starts_with("/api/") {
             true => in_flight.try_acquire().map(Some),
             false => Ok(None),
         };
@@ -145,7 +158,9 @@ where
             },
         };
         let status = response.status().as_u16();
-        tracing::debug!(status, elapsed = ?begun.elapsed(), "answered");
+        let elapsed = begun.elapsed();
+        meters.answered(&path, status, elapsed);
+        tracing::debug!(status, ?elapsed, "answered");
         response
     };
     let mut response = answer.instrument(span).await;
@@ -175,7 +190,7 @@ mod tests {
         });
         let request = Request::builder().uri(path).body(String::new()).unwrap();
         let in_flight = Arc::new(Semaphore::new(places));
-        let Ok(response) = handle(routes, request, in_flight).await;
+        let Ok(response) = handle(routes, request, in_flight, Arc::new(Meters::start())).await;
         assert!(response.headers().contains_key("x-request-id"));
         response.status().as_u16()
     }

@@ -7,4 +7,5 @@
 pub mod access;
 pub mod billing;
 pub mod entitlement;
+pub mod operator;
 pub mod scaffold;

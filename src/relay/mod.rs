@@ -85,7 +85,17 @@ impl Relay {
 
     /// Whether readers hear of changes as they come.
     pub fn is_current(&self) -> bool {
-        self.hub.lock().current_at.elapsed() < CURRENT_WITHIN
+        self.lag() < CURRENT_WITHIN
+    }
+
+    /// How long ago the outbox was last read to its end.
+    pub fn lag(&self) -> Duration {
+        self.hub.lock().current_at.elapsed()
+    }
+
+    /// The last sequence number that was handed out.
+    pub fn position(&self) -> u64 {
+        self.hub.lock().position
     }
 
     /// Joins the readers of a workspace, from the relay's present position on.

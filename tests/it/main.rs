@@ -13,6 +13,7 @@ mod gateway_console;
 mod gateway_http;
 mod keys;
 mod law;
+mod metrics;
 mod realtime;
 mod redeploy;
 mod scheduler;

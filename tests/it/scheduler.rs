@@ -59,7 +59,7 @@ impl Scheduler {
         let (changes, moves) = watch::channel(0);
         let running = tokio::spawn(async move {
             let tick = Duration::from_secs(3_600);
-            scheduler::run(&database, tick, moves, || settled.notify_one(), stopped).await;
+            scheduler::run(&database, tick, moves, |_| settled.notify_one(), stopped).await;
         });
         Scheduler { stop, changes, running }
     }

@@ -113,6 +113,7 @@ pub(super) async fn consume(mut request: Request) -> Answer {
     let outcomes = entitlement::consume(&request.gateway.database, &[consume]).await?;
     let answer = answer(outcomes, form)?;
     if !answer.replayed {
+        request.gateway.meters.consumed(answer.consumptions.len());
         request.gateway.relay.written();
     }
     Ok(json(StatusCode::OK, &answer))

@@ -88,6 +88,7 @@ pub async fn commit(mut request: Request, hold_id: u64) -> Answer {
     let body: CommitHold = request.json().await?;
     let amount = body.amount.map(|amount| amount.0);
     let held = entitlement::commit_hold(&request.gateway.database, hold_id, amount).await?;
+    request.gateway.meters.consumed(usize::from(!held.replayed));
     Ok(answer(&request, StatusCode::OK, held))
 }
 

@@ -65,7 +65,10 @@ async fn grant(mut request: Request) -> Answer {
     request.gateway.relay.written();
     let status = match grant.replayed {
         true => StatusCode::OK,
-        false => StatusCode::CREATED,
+        false => {
+            request.gateway.meters.granted();
+            StatusCode::CREATED
+        }
     };
     let (grant, limitation) = (grant.into(), limitation.into());
     Ok(json(status, &GrantAnswer { grant, limitation }))

@@ -6,6 +6,7 @@ use super::{Findings, files, read, root};
 const ARROWS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("error", &[]),
+    ("meters", &[]),
     ("database", &["config", "error"]),
     ("procedures", &["config", "error", "database"]),
     ("lanes", &["config", "error", "database", "procedures"]),
@@ -13,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("scheduler", &["config", "error", "database", "procedures", "lanes"]),
     (
         "gateway",
-        &["config", "error", "database", "procedures", "lanes", "relay"],
+        &["config", "error", "meters", "database", "procedures", "lanes", "relay"],
     ),
     // What the command line starts: above all parts, below main.
     (
@@ -21,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "config",
             "error",
+            "meters",
             "database",
             "procedures",
             "lanes",
@@ -37,6 +39,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("mysql_async", &["database", "procedures"]),
     ("refinery", &["database"]),
     ("warp", &["gateway", "serve"]),
+    ("metrics", &["meters"]),
+    ("metrics_exporter_prometheus", &["meters"]),
 ];
 
 /// What only SQL begins with.
