@@ -93,29 +93,20 @@ BEGIN
     SET v_now = UTC_TIMESTAMP(3);
     CALL billing_read_catalogue_in_tx_v1(p_before);
 
-    -- What gives a price away does so first: another thing of the document may want it.
-    SELECT JSON_ARRAYAGG(JSON_ARRAY(x.id, x.version)) INTO v_released_plans
-      FROM (SELECT DISTINCT p.id, p.version
-              FROM JSON_TABLE(p_catalogue, '$.plans[*]' COLUMNS (code VARCHAR(65) PATH '$.code', prices JSON PATH '$.providerPriceIds')) AS j
-              JOIN billing_plans AS p ON p.code = CONVERT(j.code USING ascii)
-              JOIN billing_provider_prices AS t ON t.plan_id = p.id
-             WHERE JSON_TYPE(j.prices) = 'ARRAY' AND NOT JSON_CONTAINS(j.prices, JSON_QUOTE(CONVERT(t.provider_price_id USING utf8mb4)))) AS x;
-    SELECT JSON_ARRAYAGG(JSON_ARRAY(x.id, x.version)) INTO v_released_products
-      FROM (SELECT DISTINCT r.id, r.version
-              FROM JSON_TABLE(p_catalogue, '$.products[*]' COLUMNS (code VARCHAR(65) PATH '$.code', prices JSON PATH '$.providerPriceIds')) AS j
-              JOIN billing_products AS r ON r.code = CONVERT(j.code USING ascii)
-              JOIN billing_provider_prices AS t ON t.product_id = r.id
-             WHERE JSON_TYPE(j.prices) = 'ARRAY' AND NOT JSON_CONTAINS(j.prices, JSON_QUOTE(CONVERT(t.provider_price_id USING utf8mb4)))) AS x;
-    DELETE t
-      FROM billing_provider_prices AS t
-      JOIN billing_plans AS p ON p.id = t.plan_id
-      JOIN JSON_TABLE(p_catalogue, '$.plans[*]' COLUMNS (code VARCHAR(65) PATH '$.code', prices JSON PATH '$.providerPriceIds')) AS j ON CONVERT(j.code USING ascii) = p.code
+    -- What gives a price away does so first, for another thing of the document may want it: [id, version, price].
+    SELECT COALESCE(JSON_ARRAYAGG(JSON_ARRAY(p.id, p.version, t.provider_price_id)), JSON_ARRAY()) INTO v_released_plans
+      FROM JSON_TABLE(p_catalogue, '$.plans[*]' COLUMNS (code VARCHAR(65) PATH '$.code', prices JSON PATH '$.providerPriceIds')) AS j
+      JOIN billing_plans AS p ON p.code = CONVERT(j.code USING ascii)
+      JOIN billing_provider_prices AS t ON t.plan_id = p.id
+     WHERE JSON_TYPE(j.prices) = 'ARRAY' AND NOT JSON_CONTAINS(j.prices, JSON_QUOTE(CONVERT(t.provider_price_id USING utf8mb4)));
+    SELECT COALESCE(JSON_ARRAYAGG(JSON_ARRAY(r.id, r.version, t.provider_price_id)), JSON_ARRAY()) INTO v_released_products
+      FROM JSON_TABLE(p_catalogue, '$.products[*]' COLUMNS (code VARCHAR(65) PATH '$.code', prices JSON PATH '$.providerPriceIds')) AS j
+      JOIN billing_products AS r ON r.code = CONVERT(j.code USING ascii)
+      JOIN billing_provider_prices AS t ON t.product_id = r.id
      WHERE JSON_TYPE(j.prices) = 'ARRAY' AND NOT JSON_CONTAINS(j.prices, JSON_QUOTE(CONVERT(t.provider_price_id USING utf8mb4)));
     DELETE t
-      FROM billing_provider_prices AS t
-      JOIN billing_products AS r ON r.id = t.product_id
-      JOIN JSON_TABLE(p_catalogue, '$.products[*]' COLUMNS (code VARCHAR(65) PATH '$.code', prices JSON PATH '$.providerPriceIds')) AS j ON CONVERT(j.code USING ascii) = r.code
-     WHERE JSON_TYPE(j.prices) = 'ARRAY' AND NOT JSON_CONTAINS(j.prices, JSON_QUOTE(CONVERT(t.provider_price_id USING utf8mb4)));
+      FROM JSON_TABLE(JSON_MERGE_PRESERVE(v_released_plans, v_released_products), '$[*]' COLUMNS (price VARCHAR(255) PATH '$[2]')) AS j
+      STRAIGHT_JOIN billing_provider_prices AS t FORCE INDEX (PRIMARY) ON t.provider_price_id = CONVERT(j.price USING ascii);
 
     SET v_count = COALESCE(JSON_LENGTH(v_items), 0);
     WHILE v_no < v_count DO
@@ -145,12 +136,14 @@ BEGIN
 
   IF p_problems IS NULL THEN
     -- An edit adds one to the version, also where giving a price away was all of it.
-    UPDATE billing_plans AS p
-      JOIN JSON_TABLE(COALESCE(v_released_plans, JSON_ARRAY()), '$[*]' COLUMNS (id INT UNSIGNED PATH '$[0]', version INT UNSIGNED PATH '$[1]')) AS j ON j.id = p.id
+    UPDATE (SELECT DISTINCT x.id, x.version
+              FROM JSON_TABLE(v_released_plans, '$[*]' COLUMNS (id INT UNSIGNED PATH '$[0]', version INT UNSIGNED PATH '$[1]')) AS x) AS j
+      STRAIGHT_JOIN billing_plans AS p FORCE INDEX (PRIMARY) ON p.id = j.id
        SET p.version = p.version + 1, p.updated_at = v_now
      WHERE p.version = j.version;
-    UPDATE billing_products AS r
-      JOIN JSON_TABLE(COALESCE(v_released_products, JSON_ARRAY()), '$[*]' COLUMNS (id INT UNSIGNED PATH '$[0]', version INT UNSIGNED PATH '$[1]')) AS j ON j.id = r.id
+    UPDATE (SELECT DISTINCT x.id, x.version
+              FROM JSON_TABLE(v_released_products, '$[*]' COLUMNS (id INT UNSIGNED PATH '$[0]', version INT UNSIGNED PATH '$[1]')) AS x) AS j
+      STRAIGHT_JOIN billing_products AS r FORCE INDEX (PRIMARY) ON r.id = j.id
        SET r.version = r.version + 1, r.updated_at = v_now
      WHERE r.version = j.version;
     CALL billing_read_catalogue_in_tx_v1(p_after);

@@ -77,12 +77,12 @@ BEGIN
     CALL billing_put_prices_in_tx_v1(p_plan_id, NULL, JSON_EXTRACT(p_fields, '$.providerPriceIds'), v_now, v_changes, p_problems);
     IF v_templates IS NOT NULL THEN
       DELETE t
-        FROM billing_plan_entitlement_templates AS t
+        FROM billing_plan_entitlement_templates AS t FORCE INDEX (uq_plan_templates_identity)
         LEFT JOIN JSON_TABLE(v_templates, '$[*]' COLUMNS (definition_id INT UNSIGNED PATH '$.definitionId', grant_kind VARCHAR(32) PATH '$.grantKind')) AS n
           ON n.definition_id = t.definition_id AND n.grant_kind = t.grant_kind
        WHERE t.plan_id = p_plan_id AND n.definition_id IS NULL;
       SET v_changes = v_changes + ROW_COUNT();
-      UPDATE billing_plan_entitlement_templates AS t
+      UPDATE billing_plan_entitlement_templates AS t FORCE INDEX (uq_plan_templates_identity)
         JOIN JSON_TABLE(v_templates, '$[*]' COLUMNS (
                definition_id INT UNSIGNED PATH '$.definitionId', grant_kind VARCHAR(32) PATH '$.grantKind', amount BIGINT PATH '$.amount',
                effective_policy VARCHAR(32) PATH '$.effectivePolicy', duration_policy VARCHAR(32) PATH '$.durationPolicy',

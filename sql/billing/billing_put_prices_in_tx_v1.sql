@@ -29,10 +29,17 @@ BEGIN
 
   SET p_changes = 0, p_problems = NULL;
   IF p_prices IS NOT NULL THEN
-    DELETE t
-      FROM billing_provider_prices AS t
-      LEFT JOIN JSON_TABLE(p_prices, '$[*]' COLUMNS (price VARCHAR(255) PATH '$')) AS n ON CONVERT(n.price USING ascii) = t.provider_price_id
-     WHERE (t.plan_id = p_plan_id OR t.product_id = p_product_id) AND n.price IS NULL;
+    IF p_plan_id IS NOT NULL THEN
+      DELETE t
+        FROM billing_provider_prices AS t FORCE INDEX (ix_provider_prices_plan)
+        LEFT JOIN JSON_TABLE(p_prices, '$[*]' COLUMNS (price VARCHAR(255) PATH '$')) AS n ON CONVERT(n.price USING ascii) = t.provider_price_id
+       WHERE t.plan_id = p_plan_id AND n.price IS NULL;
+    ELSE
+      DELETE t
+        FROM billing_provider_prices AS t FORCE INDEX (ix_provider_prices_product)
+        LEFT JOIN JSON_TABLE(p_prices, '$[*]' COLUMNS (price VARCHAR(255) PATH '$')) AS n ON CONVERT(n.price USING ascii) = t.provider_price_id
+       WHERE t.product_id = p_product_id AND n.price IS NULL;
+    END IF;
     SET p_changes = ROW_COUNT();
     INSERT INTO billing_provider_prices (provider_price_id, plan_id, product_id, created_at)
     SELECT n.price, p_plan_id, p_product_id, p_now

@@ -210,7 +210,8 @@ BEGIN
        SET d.name = j.name, d.description = j.description, d.unit = j.unit, d.scale = j.scale, d.enforcement_mode = j.enforcement_mode, d.lock_label = j.lock_label,
            d.is_active = j.is_active = 'true', d.metadata = j.metadata, d.version = d.version + 1, d.updated_at = v_now
      -- A merge takes null fields away, so what there was is merged, too, before the two are compared.
-     WHERE d.id = p_id AND JSON_MERGE_PATCH(JSON_OBJECT(), JSON_REMOVE(v_new, '$.metadata')) <> JSON_MERGE_PATCH(JSON_OBJECT(), JSON_REMOVE(v_old, '$.metadata'))
-        OR d.id = p_id AND JSON_EXTRACT(v_new, '$.metadata') <> JSON_EXTRACT(v_old, '$.metadata');
+     WHERE d.id = p_id
+       AND (JSON_MERGE_PATCH(JSON_OBJECT(), JSON_REMOVE(v_new, '$.metadata')) <> JSON_MERGE_PATCH(JSON_OBJECT(), JSON_REMOVE(v_old, '$.metadata'))
+            OR JSON_EXTRACT(v_new, '$.metadata') <> JSON_EXTRACT(v_old, '$.metadata'));
   END IF;
 END

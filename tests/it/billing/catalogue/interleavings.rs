@@ -150,3 +150,33 @@ async fn a_document_waits_for_an_edit_and_then_stands_over_it() {
         .unwrap();
     assert_eq!(plan, Some(("By file".to_owned(), 3)));
 }
+
+#[tokio::test]
+async fn edits_of_different_things_do_not_wait_for_each_other() {
+    let (database, mut first) = start().await;
+    let entitlements = |amount: i64| json!([{"code": "ai.credits", "valueJson": {"amount": amount}}, {"code": "projects.max", "valueJson": {"max": 1}}]);
+    for code in ["a", "b"] {
+        let fields = json!({"code": code, "name": code, "providerPriceIds": [code, format!("{code}{code}")], "entitlements": entitlements(1)});
+        made(&mut first, Plan, &fields).await;
+    }
+    let mut second = database.session().await;
+    second.query_drop("SET innodb_lock_wait_timeout = 1").await.unwrap();
+    for (one, other) in [(1, 2), (2, 1)] {
+        let edit = |id: u32, amount: i64| {
+            json!({"name": format!("{id} {amount}"), "providerPriceIds": [format!("price {amount}").replace(' ', &id.to_string())],
+                   "entitlements": entitlements(amount)})
+        };
+        hold_open(&mut first, Plan, Some(one), &edit(one, 10 + i64::from(one))).await;
+        let edited = put(&mut second, Plan, Some(other), &edit(other, 20 + i64::from(one)), None).await;
+        assert_eq!(edited.problems, [""; 0]);
+        let document = json!({"plans": [{"code": if other == 1 { "a" } else { "b" }, "name": "x", "providerPriceIds": [], "entitlements": []}]});
+        second
+            .exec_drop(
+                "CALL billing_apply_catalogue_v1(?, FALSE, NULL)",
+                (document.to_string(),),
+            )
+            .await
+            .unwrap();
+        first.query_drop("COMMIT").await.unwrap();
+    }
+}
