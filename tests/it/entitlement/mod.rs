@@ -3,6 +3,7 @@
 mod boundaries;
 mod capacity;
 mod changes;
+mod check;
 mod consume;
 mod grant;
 mod holds;
