@@ -75,7 +75,10 @@ BEGIN
                  b.next_change_at, b.window_start_at, b.window_end_at, b.settled_at AS last_recomputed_at
             FROM (SELECT j.item_no, j.capability, j.code, COALESCE(c.definition_id, n.id) AS definition_id,
                          CASE WHEN j.amount IS NULL THEN COALESCE(c.amount, 1)
-                              WHEN JSON_TYPE(j.amount) IN ('INTEGER', 'UNSIGNED INTEGER') THEN CAST(LEAST(j.amount, CAST(9007199254740992 AS JSON)) AS SIGNED) END AS amount,
+                              WHEN JSON_TYPE(j.amount) NOT IN ('INTEGER', 'UNSIGNED INTEGER') THEN NULL
+                              -- Not LEAST(), which compares JSON as text: 97 would be more than 9007199254740992.
+                              WHEN j.amount > 9007199254740991 THEN 9007199254740992
+                              ELSE CAST(j.amount AS SIGNED) END AS amount,
                          IF(COALESCE(dc.entitlement_type, n.entitlement_type) = 'capacity', j.current_count, NULL) AS current_count,
                          j.has_count, j.current_count AS count_given,
                          COUNT(*) OVER (PARTITION BY COALESCE(c.definition_id, n.id)) AS uses_of_limit

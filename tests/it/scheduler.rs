@@ -1,5 +1,7 @@
 //! Boundaries that pass though nobody asks.
 
+mod kill;
+
 use std::sync::Arc;
 use std::time::Duration;
 

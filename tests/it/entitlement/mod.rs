@@ -1,7 +1,9 @@
 //! The procedures of `sql/entitlement/`.
 
+mod boundaries;
 mod capacity;
 mod changes;
+mod check;
 mod consume;
 mod grant;
 mod history;

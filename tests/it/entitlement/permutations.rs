@@ -1,191 +1,21 @@
 //! Every order of the steps of two or three sessions: nothing is oversold, and no deadlock reaches a caller.
 
-use std::time::Duration;
-
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error};
 use serde_json::json;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::database::TestDatabase;
-use crate::support::session::begin;
+use crate::support::cast::{Cast, Outcome, orders};
 use crate::support::story::{CODE, Grant, Story, definition, differences, projections_of};
 
-/// A session that does one statement after another, and the answers.
-struct Actor {
-    connection: u32,
-    statements: UnboundedSender<String>,
-    answers: UnboundedReceiver<Result<(), String>>,
-    /// Statements whose turn has come, but the session waits for a lock.
-    waiting: Vec<String>,
-    is_busy: bool,
-    /// Codes of the errors it got.
-    errors: Vec<String>,
-}
-
-impl Actor {
-    async fn new(database: &TestDatabase) -> Actor {
-        let mut session = database.session().await;
-        let connection = session.id();
-        let (statements, mut to_do) = unbounded_channel::<String>();
-        let (answer, answers) = unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(statement) = to_do.recv().await {
-                let done = if statement == "BEGIN" {
-                    begin(&mut session).await;
-                    Ok(())
-                } else {
-                    session.query_drop(statement).await.map_err(|error| code(&error))
-                };
-                if answer.send(done).is_err() {
-                    break;
-                }
-            }
-        });
-        Actor {
-            connection,
-            statements,
-            answers,
-            waiting: Vec::new(),
-            is_busy: false,
-            errors: Vec::new(),
-        }
-    }
-
-    /// Gives it a statement, and returns when it has done it or waits for a lock. Whether it waits.
-    async fn does(&mut self, statement: String, watcher: &mut Conn) -> bool {
-        if self.is_busy {
-            self.waiting.push(statement);
-            return true;
-        }
-        self.statements.send(statement).unwrap();
-        self.is_busy = true;
-        self.settles(watcher).await
-    }
-
-    /// Waits until it is done or waits for a lock. Whether it waits.
-    async fn settles(&mut self, watcher: &mut Conn) -> bool {
-        let mut asked = 0;
-        while self.is_busy {
-            // Most statements are done at once; only the others are worth asking the server.
-            match tokio::time::timeout(Duration::from_millis(5), self.answers.recv()).await {
-                Ok(answer) => {
-                    self.is_busy = false;
-                    self.errors.extend(answer.unwrap().err());
-                }
-                Err(_) if is_blocked(watcher, self.connection, asked > 100).await => return true,
-                Err(_) => asked += 1,
-            }
-        }
-        false
-    }
-}
-
-fn code(error: &Error) -> String {
-    match error {
-        Error::Server(server) => server.message.split(':').next().unwrap().to_owned(),
-        other => panic!("{other}"),
-    }
-}
-
-/// Whether the server says that a session waits for a lock. The list of waits is exact, but names another thread for a lock whose
-/// row that one has moved; the list of transactions has no such gap, but may be a tenth of a second old.
-async fn is_blocked(watcher: &mut Conn, connection: u32, by_transaction: bool) -> bool {
-    let question = if by_transaction {
-        "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = ?"
-    } else {
-        "SELECT COUNT(*) FROM performance_schema.data_lock_waits AS w
-           JOIN performance_schema.threads AS t ON t.thread_id = w.requesting_thread_id
-          WHERE t.processlist_id = ?"
-    };
-    let waiting: u64 = watcher.exec_first(question, (connection,)).await.unwrap().unwrap();
-    waiting > 0
-}
-
-/// Every order in which sessions with so many steps can take them, as numbers of sessions.
-fn orders(steps: &[usize]) -> Vec<Vec<usize>> {
-    if steps.iter().all(|left| *left == 0) {
-        return vec![Vec::new()];
-    }
-    let mut all = Vec::new();
-    for (session, left) in steps.iter().enumerate().filter(|(_, left)| **left > 0) {
-        let mut rest = steps.to_vec();
-        rest[session] = left - 1;
-        for mut order in orders(&rest) {
-            order.insert(0, session);
-            all.push(order);
-        }
-    }
+/// Every order of three sessions with one call each, and its commit.
+fn all_orders() -> Vec<Vec<usize>> {
+    let all = orders(&[2, 2, 2]);
+    assert_eq!(all.len(), 90);
     all
 }
 
-/// What an order came to.
-struct Outcome {
-    /// Codes of the errors of each session.
-    errors: Vec<Vec<String>>,
-    /// Steps that had to wait for a lock.
-    waits: usize,
-}
-
-/// Three sessions, each with one call in a transaction of its own. Their steps: the call, and the commit.
-struct Cast {
-    actors: Vec<Actor>,
-    watcher: Conn,
-}
-
-impl Cast {
-    async fn new(database: &TestDatabase) -> Cast {
-        let mut actors = Vec::new();
-        for _ in 0..3 {
-            actors.push(Actor::new(database).await);
-        }
-        Cast {
-            actors,
-            watcher: database.session().await,
-        }
-    }
-
-    fn orders() -> Vec<Vec<usize>> {
-        let all = orders(&[2, 2, 2]);
-        assert_eq!(all.len(), 90);
-        all
-    }
-
-    async fn plays(&mut self, calls: [&str; 3], order: &[usize]) -> Outcome {
-        let mut lines: Vec<Vec<String>> = calls
-            .iter()
-            .map(|call| vec!["COMMIT".to_owned(), (*call).to_owned()])
-            .collect();
-        for actor in &mut self.actors {
-            actor.does("BEGIN".to_owned(), &mut self.watcher).await;
-        }
-        let mut waits = 0;
-        for session in order {
-            let line = lines[*session].pop().unwrap();
-            waits += usize::from(self.actors[*session].does(line, &mut self.watcher).await);
-            self.let_go_on().await;
-        }
-        // Each commit lets somebody else go on.
-        while self.actors.iter().any(|actor| actor.is_busy) {
-            self.let_go_on().await;
-        }
-        let errors = self
-            .actors
-            .iter_mut()
-            .map(|actor| std::mem::take(&mut actor.errors))
-            .collect();
-        Outcome { errors, waits }
-    }
-
-    /// Whoever waited and does not any more does what has become his turn meanwhile.
-    async fn let_go_on(&mut self) {
-        for actor in &mut self.actors {
-            while actor.is_busy && !actor.settles(&mut self.watcher).await && !actor.waiting.is_empty() {
-                let next = actor.waiting.remove(0);
-                actor.does(next, &mut self.watcher).await;
-            }
-        }
-    }
+async fn plays(cast: &mut Cast, calls: [&str; 3], order: &[usize]) -> Outcome {
+    let [one, two, three] = calls.map(|call| [call]);
+    cast.plays([&one, &two, &three], order).await
 }
 
 fn uses(subjects: &[u64], key: &str, amount: i64) -> String {
@@ -223,21 +53,21 @@ async fn proves(story: &mut Story) {
 async fn use_and_use_and_grant() {
     let mut story = Story::of(definition::BALANCE).await;
     let mut cast = Cast::new(&story.database).await;
-    for (number, order) in Cast::orders().iter().enumerate() {
+    for (number, order) in all_orders().iter().enumerate() {
         story.subject = story.new_subject(&format!("subject-{number}")).await;
         let subject = story.subject;
         story.session.query_drop("SET timestamp = DEFAULT").await.unwrap();
         story.grant(Grant::of("topup", 3)).await;
-        let outcome = cast
-            .plays(
-                [
-                    &uses(&[subject], "a", 2),
-                    &uses(&[subject], "b", 2),
-                    &grants(subject, 2),
-                ],
-                order,
-            )
-            .await;
+        let outcome = plays(
+            &mut cast,
+            [
+                &uses(&[subject], "a", 2),
+                &uses(&[subject], "b", 2),
+                &grants(subject, 2),
+            ],
+            order,
+        )
+        .await;
         assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
         // Two uses of 2 fit if the grant came before the later one.
         let grant_goes = order.iter().position(|session| *session == 2).unwrap();
@@ -268,7 +98,7 @@ async fn use_and_use_and_the_months_end() {
         .await
         .unwrap()
         .unwrap();
-    for (number, order) in Cast::orders().iter().enumerate() {
+    for (number, order) in all_orders().iter().enumerate() {
         story.at("2026-03-01 00:00:00.000").await;
         story.subject = story.new_subject(&format!("subject-{number}")).await;
         let subject = story.subject;
@@ -276,9 +106,12 @@ async fn use_and_use_and_the_months_end() {
         story.consume(3).await;
         let settles =
             format!("CALL entitlement_settle_in_tx_v1({subject}, {definition}, UTC_TIMESTAMP(3), NULL, @boundaries)");
-        let outcome = cast
-            .plays([&uses(&[subject], "a", 2), &settles, &uses(&[subject], "b", 2)], order)
-            .await;
+        let outcome = plays(
+            &mut cast,
+            [&uses(&[subject], "a", 2), &settles, &uses(&[subject], "b", 2)],
+            order,
+        )
+        .await;
         assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
         story.at("2026-04-01 00:00:00.000").await;
         story
@@ -312,7 +145,7 @@ async fn a_commit_and_the_expiry_and_another_hold() {
         .await
         .unwrap()
         .unwrap();
-    for (number, order) in Cast::orders().iter().enumerate() {
+    for (number, order) in all_orders().iter().enumerate() {
         story.at("2026-03-01 00:00:00.000").await;
         story.subject = story.new_subject(&format!("subject-{number}")).await;
         let subject = story.subject;
@@ -323,7 +156,7 @@ async fn a_commit_and_the_expiry_and_another_hold() {
         let holds = format!(
             "CALL entitlement_hold_in_tx_v1({subject}, NULL, '{CODE}', 80, 900, 'another', NULL, NULL, @definition, @hold, @replayed, @problem)"
         );
-        let outcome = cast.plays([&commits(hold), &settles, &holds], order).await;
+        let outcome = plays(&mut cast, [&commits(hold), &settles, &holds], order).await;
         assert_eq!(outcome.errors[1..].concat(), [""; 0], "{order:?}");
         story.at("2026-03-01 00:15:00.000").await;
         // Whoever comes first wins: used, and the other hold is refused; or expired, and the other has the room.
@@ -342,7 +175,7 @@ async fn a_commit_and_the_expiry_and_another_hold() {
 async fn uses_of_two_subjects_in_opposite_order() {
     let mut story = Story::of(definition::BALANCE).await;
     let mut cast = Cast::new(&story.database).await;
-    for (number, order) in Cast::orders().iter().enumerate() {
+    for (number, order) in all_orders().iter().enumerate() {
         let mut subjects = Vec::new();
         for side in ["left", "right"] {
             story.subject = story.new_subject(&format!("{side}-{number}")).await;
@@ -350,16 +183,16 @@ async fn uses_of_two_subjects_in_opposite_order() {
             subjects.push(story.subject);
         }
         let [left, right] = subjects[..] else { unreachable!() };
-        let outcome = cast
-            .plays(
-                [
-                    &uses(&[left, right], "a", 1),
-                    &uses(&[right, left], "b", 1),
-                    &uses(&[left, right], "c", 1),
-                ],
-                order,
-            )
-            .await;
+        let outcome = plays(
+            &mut cast,
+            [
+                &uses(&[left, right], "a", 1),
+                &uses(&[right, left], "b", 1),
+                &uses(&[left, right], "c", 1),
+            ],
+            order,
+        )
+        .await;
         assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
         for subject in subjects {
             story.subject = subject;
@@ -369,12 +202,96 @@ async fn uses_of_two_subjects_in_opposite_order() {
     }
 }
 
+/// The two halves of `entitlement_lease_due_v1`, cut from its own text: one step takes rows, another one settles them.
+async fn make_lease_steps(story: &mut Story) {
+    let text = include_str!("../../../sql/entitlement/entitlement_lease_due_v1.sql");
+    let between = |from: &str, to: &str| {
+        let start = text.find(from).unwrap();
+        let end = start + text[start..].find(to).unwrap() + to.len();
+        text[start..end].to_owned()
+    };
+    let takes = between("SELECT JSON_ARRAYAGG", "SKIP LOCKED) AS t;").replace("v_leased, v_count", "@leased, @count");
+    let settles = between("WHILE v_done < v_count DO", "END WHILE;");
+    for procedure in [
+        format!("CREATE PROCEDURE takes(IN p_limit INT) BEGIN {takes} END"),
+        format!(
+            "CREATE PROCEDURE settles() BEGIN
+               DECLARE v_now DATETIME(3) DEFAULT UTC_TIMESTAMP(3);
+               DECLARE v_leased JSON DEFAULT @leased;
+               DECLARE v_count INT DEFAULT @count;
+               DECLARE v_done, v_failed, v_boundaries INT UNSIGNED DEFAULT 0;
+               DECLARE v_subject_id BIGINT UNSIGNED;
+               DECLARE v_definition_id INT UNSIGNED;
+               {settles}
+               IF v_failed > 0 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'SET_ASIDE: a settlement failed'; END IF;
+             END"
+        ),
+    ] {
+        story.session.query_drop(procedure).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_leases_and_a_use_of_what_is_due() {
+    let mut story = Story::of(definition::DAILY).await;
+    make_lease_steps(&mut story).await;
+    let mut subjects = Vec::new();
+    for name in ["left", "middle", "right"] {
+        story.subject = story.new_subject(name).await;
+        story.grant(Grant::of("plan_base", 10)).await;
+        subjects.push(story.subject);
+    }
+    let mut cast = Cast::new(&story.database).await;
+    // Either lease has room for two of the three that are due. The two are alike, so that one of them always comes first.
+    let mut orders = orders(&[3, 3, 2]);
+    orders.retain(|order| order.iter().find(|session| **session < 2) == Some(&0));
+    assert_eq!(orders.len(), 280);
+    for (number, order) in orders.iter().enumerate() {
+        // Every day's end makes all three due again.
+        let seconds = 1_772_323_200 + 86_400 * (number + 1);
+        let clock = format!("SET timestamp = {seconds}");
+        for actor in &mut cast.actors {
+            actor.does(clock.clone(), &mut cast.watcher).await;
+        }
+        let lease = ["CALL takes(2)", "CALL settles()"].map(str::to_owned);
+        let uses = [uses(&[subjects[1]], &format!("day-{number}"), 4)];
+        let outcome = cast.plays([&lease, &lease, &uses], order).await;
+        assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
+        assert_eq!(outcome.waits[..2], [0, 0], "a lease waits for nobody: {order:?}");
+        let settled: Vec<(u64, u64)> = story
+            .session
+            .exec(
+                "SELECT subject_id, COUNT(*) FROM billing_entitlement_settlements WHERE settled_at = FROM_UNIXTIME(?) AND cause = 'window_end'
+                  GROUP BY subject_id ORDER BY subject_id",
+                (seconds,),
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            settled,
+            subjects.iter().map(|subject| (*subject, 1)).collect::<Vec<_>>(),
+            "{order:?}"
+        );
+        story.session.query_drop(clock).await.unwrap();
+        for (subject, consumed) in subjects.iter().zip([0, 4, 0]) {
+            story.subject = *subject;
+            story
+                .says(&format!("granted 10, consumed {consumed}, available {}", 10 - consumed))
+                .await;
+        }
+    }
+    for subject in subjects {
+        story.subject = subject;
+        proves(&mut story).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_neighbours_do_to_their_own_makes_nobody_wait() {
     let mut story = Story::of(definition::BALANCE).await;
     let mut cast = Cast::new(&story.database).await;
     story.session.query_drop("SET timestamp = DEFAULT").await.unwrap();
-    for (number, order) in Cast::orders().iter().enumerate() {
+    for (number, order) in all_orders().iter().enumerate() {
         let (mut subjects, mut holds) = (Vec::new(), Vec::new());
         for side in ["left", "middle", "right"] {
             story.subject = story.new_subject(&format!("{side}-{number}")).await;
@@ -385,11 +302,14 @@ async fn what_neighbours_do_to_their_own_makes_nobody_wait() {
                 holds.push(story.hold(1, 900).await);
             }
         }
-        let outcome = cast
-            .plays([&commits(holds[0]), &grants(subjects[1], 1), &commits(holds[1])], order)
-            .await;
+        let outcome = plays(
+            &mut cast,
+            [&commits(holds[0]), &grants(subjects[1], 1), &commits(holds[1])],
+            order,
+        )
+        .await;
         assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
-        assert_eq!(outcome.waits, 0, "{order:?}");
+        assert_eq!(outcome.waits, [0; 3], "{order:?}");
         for subject in subjects {
             story.subject = subject;
             proves(&mut story).await;

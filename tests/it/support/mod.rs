@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod cast;
 pub mod copies;
 pub mod database;
 pub mod folder;

@@ -2,6 +2,7 @@
 //!
 //! Environment: `CONSUMABLE_SEED` (the first sequence's; a failure names its own), `CONSUMABLE_SEQUENCES`, `CONSUMABLE_STEPS` (of a sequence, at most).
 
+mod ask;
 mod model;
 mod plan;
 mod rules;

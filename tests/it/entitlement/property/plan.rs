@@ -65,6 +65,8 @@ pub struct Plan {
     pub anchors: Vec<Instant>,
     /// Positions in [`RULES`].
     pub limits: Vec<usize>,
+    /// Whether each way to ask is asked after each step, or the limitations alone.
+    pub asks_in_every_way: bool,
     pub steps: Vec<Step>,
 }
 
@@ -162,6 +164,7 @@ impl Plan {
             start,
             anchors,
             limits,
+            asks_in_every_way: seed.is_multiple_of(4),
             steps: Vec::new(),
         };
         let count = rng.usize(most_steps.div_ceil(2)..=most_steps);

@@ -162,7 +162,11 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        self.compare().await
+        self.compare().await?;
+        if self.plan.asks_in_every_way {
+            self.ask_in_every_way().await?;
+        }
+        Ok(())
     }
 
     async fn wait_until(&mut self, at: Instant) -> Result<(), Difference> {
