@@ -1,3 +1,4 @@
 //! `/api/console/billing/…`: what operators do.
 
+mod assignments;
 mod grants;

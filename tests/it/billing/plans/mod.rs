@@ -1,7 +1,9 @@
 //! Plans of subjects over time.
 
 mod anchor;
+mod interleavings;
 mod policies;
 mod refused;
 mod schedule;
+mod scheduler;
 mod transitions;
