@@ -173,6 +173,34 @@ async fn a_change_beside_what_locks_a_balance_first() {
     }
 }
 
+/// Nobody has a balance yet: who comes first makes it, and the others find it.
+#[tokio::test(flavor = "multi_thread")]
+async fn first_changes_of_a_new_subject() {
+    let mut story = three_plans(definition::MONTHLY).await;
+    let mut cast = Cast::new(&story.database).await;
+    story.session.query_drop("SET timestamp = DEFAULT").await.unwrap();
+    for (number, order) in Cast::orders().iter().enumerate() {
+        story.subject = story.new_subject(&format!("subject-{number}")).await;
+        let subject = story.subject;
+        let (small, large) = (format!("small-{number}"), format!("large-{number}"));
+        let outcome = cast
+            .plays(
+                [
+                    &assigns(subject, 1, &small),
+                    &assigns(subject, 2, &large),
+                    &grants(subject),
+                ],
+                order,
+            )
+            .await;
+        assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
+        let last = if turn(order, 0) < turn(order, 1) { 22 } else { 12 };
+        story.says(&format!("granted {last}")).await;
+        is_on_one_plan(&mut story).await;
+        story.proves().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_neighbours() {
     let mut story = three_plans(definition::MONTHLY).await;

@@ -1,6 +1,7 @@
 //! Plans of subjects over time.
 
 mod anchor;
+mod cost;
 mod interleavings;
 mod policies;
 mod refused;
