@@ -3,20 +3,8 @@
 use mysql_async::prelude::Queryable;
 use serde_json::json;
 
-use crate::support::cast::{Cast, Outcome, orders};
+use crate::support::cast::{Cast, orders};
 use crate::support::story::{CODE, Grant, Story, definition, differences, projections_of};
-
-/// Every order of three sessions with one call each, and its commit.
-fn all_orders() -> Vec<Vec<usize>> {
-    let all = orders(&[2, 2, 2]);
-    assert_eq!(all.len(), 90);
-    all
-}
-
-async fn plays(cast: &mut Cast, calls: [&str; 3], order: &[usize]) -> Outcome {
-    let [one, two, three] = calls.map(|call| [call]);
-    cast.plays([&one, &two, &three], order).await
-}
 
 fn uses(subjects: &[u64], key: &str, amount: i64) -> String {
     let requests: serde_json::Value = subjects
@@ -53,21 +41,21 @@ async fn proves(story: &mut Story) {
 async fn use_and_use_and_grant() {
     let mut story = Story::of(definition::BALANCE).await;
     let mut cast = Cast::new(&story.database).await;
-    for (number, order) in all_orders().iter().enumerate() {
+    for (number, order) in Cast::orders().iter().enumerate() {
         story.subject = story.new_subject(&format!("subject-{number}")).await;
         let subject = story.subject;
         story.session.query_drop("SET timestamp = DEFAULT").await.unwrap();
         story.grant(Grant::of("topup", 3)).await;
-        let outcome = plays(
-            &mut cast,
-            [
-                &uses(&[subject], "a", 2),
-                &uses(&[subject], "b", 2),
-                &grants(subject, 2),
-            ],
-            order,
-        )
-        .await;
+        let outcome = cast
+            .calls(
+                [
+                    &uses(&[subject], "a", 2),
+                    &uses(&[subject], "b", 2),
+                    &grants(subject, 2),
+                ],
+                order,
+            )
+            .await;
         assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
         // Two uses of 2 fit if the grant came before the later one.
         let grant_goes = order.iter().position(|session| *session == 2).unwrap();
@@ -98,7 +86,7 @@ async fn use_and_use_and_the_months_end() {
         .await
         .unwrap()
         .unwrap();
-    for (number, order) in all_orders().iter().enumerate() {
+    for (number, order) in Cast::orders().iter().enumerate() {
         story.at("2026-03-01 00:00:00.000").await;
         story.subject = story.new_subject(&format!("subject-{number}")).await;
         let subject = story.subject;
@@ -106,12 +94,9 @@ async fn use_and_use_and_the_months_end() {
         story.consume(3).await;
         let settles =
             format!("CALL entitlement_settle_in_tx_v1({subject}, {definition}, UTC_TIMESTAMP(3), NULL, @boundaries)");
-        let outcome = plays(
-            &mut cast,
-            [&uses(&[subject], "a", 2), &settles, &uses(&[subject], "b", 2)],
-            order,
-        )
-        .await;
+        let outcome = cast
+            .calls([&uses(&[subject], "a", 2), &settles, &uses(&[subject], "b", 2)], order)
+            .await;
         assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
         story.at("2026-04-01 00:00:00.000").await;
         story
@@ -145,7 +130,7 @@ async fn a_commit_and_the_expiry_and_another_hold() {
         .await
         .unwrap()
         .unwrap();
-    for (number, order) in all_orders().iter().enumerate() {
+    for (number, order) in Cast::orders().iter().enumerate() {
         story.at("2026-03-01 00:00:00.000").await;
         story.subject = story.new_subject(&format!("subject-{number}")).await;
         let subject = story.subject;
@@ -156,7 +141,7 @@ async fn a_commit_and_the_expiry_and_another_hold() {
         let holds = format!(
             "CALL entitlement_hold_in_tx_v1({subject}, NULL, '{CODE}', 80, 900, 'another', NULL, NULL, @definition, @hold, @replayed, @problem)"
         );
-        let outcome = plays(&mut cast, [&commits(hold), &settles, &holds], order).await;
+        let outcome = cast.calls([&commits(hold), &settles, &holds], order).await;
         assert_eq!(outcome.errors[1..].concat(), [""; 0], "{order:?}");
         story.at("2026-03-01 00:15:00.000").await;
         // Whoever comes first wins: used, and the other hold is refused; or expired, and the other has the room.
@@ -175,7 +160,7 @@ async fn a_commit_and_the_expiry_and_another_hold() {
 async fn uses_of_two_subjects_in_opposite_order() {
     let mut story = Story::of(definition::BALANCE).await;
     let mut cast = Cast::new(&story.database).await;
-    for (number, order) in all_orders().iter().enumerate() {
+    for (number, order) in Cast::orders().iter().enumerate() {
         let mut subjects = Vec::new();
         for side in ["left", "right"] {
             story.subject = story.new_subject(&format!("{side}-{number}")).await;
@@ -183,16 +168,16 @@ async fn uses_of_two_subjects_in_opposite_order() {
             subjects.push(story.subject);
         }
         let [left, right] = subjects[..] else { unreachable!() };
-        let outcome = plays(
-            &mut cast,
-            [
-                &uses(&[left, right], "a", 1),
-                &uses(&[right, left], "b", 1),
-                &uses(&[left, right], "c", 1),
-            ],
-            order,
-        )
-        .await;
+        let outcome = cast
+            .calls(
+                [
+                    &uses(&[left, right], "a", 1),
+                    &uses(&[right, left], "b", 1),
+                    &uses(&[left, right], "c", 1),
+                ],
+                order,
+            )
+            .await;
         assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
         for subject in subjects {
             story.subject = subject;
@@ -291,7 +276,7 @@ async fn what_neighbours_do_to_their_own_makes_nobody_wait() {
     let mut story = Story::of(definition::BALANCE).await;
     let mut cast = Cast::new(&story.database).await;
     story.session.query_drop("SET timestamp = DEFAULT").await.unwrap();
-    for (number, order) in all_orders().iter().enumerate() {
+    for (number, order) in Cast::orders().iter().enumerate() {
         let (mut subjects, mut holds) = (Vec::new(), Vec::new());
         for side in ["left", "middle", "right"] {
             story.subject = story.new_subject(&format!("{side}-{number}")).await;
@@ -302,12 +287,9 @@ async fn what_neighbours_do_to_their_own_makes_nobody_wait() {
                 holds.push(story.hold(1, 900).await);
             }
         }
-        let outcome = plays(
-            &mut cast,
-            [&commits(holds[0]), &grants(subjects[1], 1), &commits(holds[1])],
-            order,
-        )
-        .await;
+        let outcome = cast
+            .calls([&commits(holds[0]), &grants(subjects[1], 1), &commits(holds[1])], order)
+            .await;
         assert_eq!(outcome.errors.concat(), [""; 0], "{order:?}");
         assert_eq!(outcome.waits, [0; 3], "{order:?}");
         for subject in subjects {

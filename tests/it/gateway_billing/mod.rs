@@ -6,6 +6,7 @@ mod consume;
 mod entity;
 mod holds;
 mod ledger;
+mod plan_state;
 mod refusal;
 
 use serde_json::{Value, json};

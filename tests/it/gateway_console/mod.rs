@@ -1,5 +1,6 @@
 //! `/api/console/billing/…`: what operators do.
 
+mod assignments;
 mod definitions;
 mod grants;
 mod plans;

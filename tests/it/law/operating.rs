@@ -27,6 +27,7 @@ const SITUATION: &[&str] = &[
     "CALL entitlement_lease_due_v1(100)",
     "UPDATE consumable_routines SET content_sha256 = SHA2(routine, 256), installed_at = '2026-03-01 08:00:00.000', installed_by = 'root@localhost'",
     "UPDATE billing_entitlement_balances SET failure_count = 3, last_failure = 'Check constraint is violated.', retry_at = '2026-03-02 00:08:00' WHERE subject_id = 2",
+    "CALL billing_assign_plan_v1(1, 'starter', 2, '2026-04-01', NULL, NULL, 'april', 'ops')",
     "SET timestamp = UNIX_TIMESTAMP('2026-03-02 00:01:00')",
 ];
 

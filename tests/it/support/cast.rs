@@ -144,6 +144,19 @@ impl Cast {
         }
     }
 
+    /// Every order of three sessions with one call each, and its commit.
+    pub fn orders() -> Vec<Vec<usize>> {
+        let all = orders(&[2, 2, 2]);
+        assert_eq!(all.len(), 90);
+        all
+    }
+
+    /// Plays one call of each session, and its commit.
+    pub async fn calls(&mut self, calls: [&str; 3], order: &[usize]) -> Outcome {
+        let [one, two, three] = calls.map(|call| [call]);
+        self.plays([&one, &two, &three], order).await
+    }
+
     /// Each begins, does its steps when their turn comes, and commits as its last.
     pub async fn plays<S: AsRef<str>>(&mut self, steps: [&[S]; 3], order: &[usize]) -> Outcome {
         let mut lines = steps.map(|steps| {
