@@ -70,5 +70,11 @@ BEGIN
     INSERT IGNORE INTO billing_purchase_references (provider, reference_id, purchase_id)
     SELECT v_provider, j.reference_id, p_purchase_id
       FROM JSON_TABLE(v_references, '$[*]' COLUMNS (reference_id VARCHAR(255) PATH '$')) AS j;
+  ELSEIF v_invoice_id IS NOT NULL THEN
+    -- The invoice may not name the intent.
+    INSERT IGNORE INTO billing_purchase_references (provider, reference_id, same_as_id)
+    SELECT v_provider, j.reference_id, v_invoice_id
+      FROM JSON_TABLE(v_references, '$[*]' COLUMNS (reference_id VARCHAR(255) PATH '$')) AS j
+     WHERE j.reference_id <> v_invoice_id;
   END IF;
 END

@@ -3,7 +3,7 @@
 -- Called by    POST /api/billing/webhooks/stripe, which has verified the signature over these very bytes; nobody else.
 -- Transaction  owns it. Inside an open one it refuses (error 1568) and leaves that one alone.
 -- Locks        the event's row: the same event at once waits here, and finds what became of it; then as billing_apply_event_in_tx_v1.
--- Idempotency  provider and event id: what was applied or ignored is answered as replayed, what failed is tried again.
+-- Idempotency  provider and event id: what was applied or ignored is answered as replayed, what failed is tried again, as it is sent now.
 -- Parameters   p_provider           stripe
 --              p_provider_event_id  1 to 64 visible ASCII characters
 --              p_event_type         1 to 128 visible ASCII characters
@@ -67,6 +67,10 @@ BEGIN
     IF v_outcome IN ('applied', 'ignored') THEN
       SET v_outcome = 'replayed';
     ELSE
+      -- What could not be applied may be sent again in another shape, of another version of the provider's API.
+      UPDATE billing_events AS e
+         SET e.event_type = p_event_type, e.api_version = p_api_version, e.payload = p_payload
+       WHERE e.id = v_event_id AND e.outcome = 'failed';
       SET v_outcome = NULL;
       SAVEPOINT before_event;
       BEGIN

@@ -6,4 +6,5 @@ pub mod gateway;
 pub mod hold;
 pub mod server;
 pub mod session;
+pub mod shop;
 pub mod story;
