@@ -76,7 +76,6 @@ CREATE TABLE `billing_entitlement_balances` (
   KEY `ix_balances_due` (`due_at`),
   KEY `ix_balances_definition` (`definition_id`),
   CONSTRAINT `fk_balances_definition` FOREIGN KEY (`definition_id`) REFERENCES `billing_entitlement_definitions` (`id`),
-  CONSTRAINT `fk_balances_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_balances_amounts` CHECK (((`granted_amount` >= 0) and (`allotment_amount` >= 0) and (`allotment_given_amount` >= 0) and (`overage_amount` >= 0) and (`segment_start_consumed_amount` >= 0) and (`segment_consumed_amount` >= 0) and (`held_amount` >= 0))),
   CONSTRAINT `ck_balances_history` CHECK (((`history_no` = 0) or ((`next_change_at` is null) and (`held_amount` = 0)))),
   CONSTRAINT `ck_balances_window` CHECK ((`window_end_at` > `window_start_at`))
@@ -224,7 +223,6 @@ CREATE TABLE `billing_entitlement_holds` (
   KEY `ix_holds_pending` (`subject_id`,`definition_id`,`status`,`expires_at`),
   KEY `ix_holds_definition` (`definition_id`),
   CONSTRAINT `fk_holds_definition` FOREIGN KEY (`definition_id`) REFERENCES `billing_entitlement_definitions` (`id`),
-  CONSTRAINT `fk_holds_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_holds_amount` CHECK ((`amount` between 1 and 9007199254740991)),
   CONSTRAINT `ck_holds_interval` CHECK ((`expires_at` > `created_at`))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='amounts set aside';
@@ -337,6 +335,7 @@ CREATE TABLE `billing_plan_assignments` (
   `subject_type` enum('billable_entity') NOT NULL DEFAULT 'billable_entity',
   `subject_id` bigint unsigned NOT NULL,
   `plan_id` int unsigned NOT NULL,
+  `quantity` int unsigned NOT NULL DEFAULT '1' COMMENT 'what the plan grants, so many times: seats',
   `status` enum('scheduled','current','ended','cancelled') NOT NULL,
   `effective_at` datetime(3) NOT NULL COMMENT 'UTC; when it became or becomes current',
   `ended_at` datetime(3) DEFAULT NULL COMMENT 'UTC; when it ceased to be current, or was cancelled',
@@ -346,17 +345,22 @@ CREATE TABLE `billing_plan_assignments` (
   `dedupe_key` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'what made it: the same again makes no second one',
   `created_by` varchar(128) NOT NULL COMMENT 'who made it',
   `created_at` datetime(3) NOT NULL COMMENT 'UTC',
+  `failure_count` int unsigned NOT NULL DEFAULT '0' COMMENT 'attempts to make a scheduled plan current that failed in a row',
+  `last_failure` varchar(255) DEFAULT NULL COMMENT 'what the newest of them said',
+  `retry_at` datetime(3) DEFAULT NULL COMMENT 'UTC; set aside until then',
   `current_subject_id` bigint unsigned GENERATED ALWAYS AS (if((`status` = _utf8mb4'current'),`subject_id`,NULL)) VIRTUAL COMMENT 'carries the unique key below',
+  `due_at` datetime(3) GENERATED ALWAYS AS (if((`status` = _utf8mb4'scheduled'),greatest(`effective_at`,coalesce(`retry_at`,`effective_at`)),NULL)) STORED COMMENT 'UTC; when the scheduler makes it current',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_assignments_dedupe` (`dedupe_key`),
   UNIQUE KEY `uq_assignments_current` (`current_subject_id`),
   KEY `ix_assignments_subject` (`subject_id`,`effective_at`),
-  KEY `ix_assignments_status` (`status`,`effective_at`),
+  KEY `ix_assignments_due` (`due_at`),
   KEY `ix_assignments_plan` (`plan_id`),
   CONSTRAINT `fk_assignments_plan` FOREIGN KEY (`plan_id`) REFERENCES `billing_plans` (`id`),
   CONSTRAINT `fk_assignments_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_assignments_ended` CHECK (((`status` in (_utf8mb4'ended',_utf8mb4'cancelled')) = (`ended_at` is not null))),
-  CONSTRAINT `ck_assignments_period` CHECK ((`period_end_at` > `period_start_at`))
+  CONSTRAINT `ck_assignments_period` CHECK ((`period_end_at` > `period_start_at`)),
+  CONSTRAINT `ck_assignments_quantity` CHECK ((`quantity` between 1 and 1000000))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='plans of subjects over time';
 
 CREATE TABLE `billing_plan_entitlement_templates` (
@@ -581,7 +585,6 @@ CREATE TABLE `billing_resource_snapshots` (
   PRIMARY KEY (`subject_id`,`definition_id`),
   KEY `ix_snapshots_definition` (`definition_id`),
   CONSTRAINT `fk_snapshots_definition` FOREIGN KEY (`definition_id`) REFERENCES `billing_entitlement_definitions` (`id`),
-  CONSTRAINT `fk_snapshots_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_snapshots_count` CHECK ((`resource_count` between 0 and 9007199254740991))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='counts of resources';
 

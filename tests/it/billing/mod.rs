@@ -1,5 +1,9 @@
-//! `sql/billing/`: what is sold, and what follows from what the payment provider says.
+//! `sql/billing/`: catalogue, plans, purchases, provider events.
 
+mod crashes;
 mod events;
+mod orders;
+mod plans;
 mod purchases;
 mod refunds;
+mod subscriptions;

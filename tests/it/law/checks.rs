@@ -127,6 +127,8 @@ const TABLES: &[Table] = &[
         name: "billing_plan_assignments",
         row: &[("subject_id", "1"), ("plan_id", "1"), ("status", "'current'"), ("effective_at", NOW), ("dedupe_key", "'k'"), ("created_by", "'x'"), ("created_at", NOW)],
         refuses: &[
+            ("ck_assignments_quantity", "a plan times nothing", &[("quantity", "0")]),
+            ("ck_assignments_quantity", "more seats than anybody sells", &[("quantity", "1000001")]),
             ("ck_assignments_ended", "an ended plan without its end", &[("status", "'ended'")]),
             ("ck_assignments_ended", "a current plan that has ended", &[("ended_at", LATER)]),
             ("ck_assignments_period", "a paid period that ends before it begins", &[("period_start_at", LATER), ("period_end_at", NOW)]),

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use chrono::{DateTime, NaiveDateTime};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use serde_json::{Value, json};
@@ -40,12 +39,6 @@ impl Event {
     pub fn with(mut self, path: &str, value: impl Into<Value>) -> Event {
         let place = self.0.pointer_mut(&format!("/data/object{path}"));
         *place.unwrap_or_else(|| panic!("the event has no {path}")) = value.into();
-        self
-    }
-
-    /// The same with a field that the fixture lacks.
-    pub fn adding(mut self, path: &str, field: &str, value: impl Into<Value>) -> Event {
-        self.0.pointer_mut(&format!("/data/object{path}")).expect(path)[field] = value.into();
         self
     }
 
@@ -253,7 +246,7 @@ impl Shop {
     /// The purchases in words: status, paid, refunded, and the lines with what each bought.
     pub async fn purchases(&mut self) -> Vec<String> {
         self.session
-            .query(
+            .exec(
                 "SELECT CONCAT(p.provider_payment_id, ' ', p.status, ' ', p.refunded_minor_units, ' of ', p.paid_minor_units, ' ', p.currency, ': ',
                                (SELECT GROUP_CONCAT(CONCAT(l.quantity, ' ', COALESCE(pl.code, pr.code, CONCAT('unknown ', l.provider_price_id)))
                                                     ORDER BY l.line_no SEPARATOR ', ')
@@ -261,7 +254,8 @@ impl Shop {
                                   LEFT JOIN billing_plans AS pl ON pl.id = l.plan_id
                                   LEFT JOIN billing_products AS pr ON pr.id = l.product_id
                                  WHERE l.purchase_id = p.id))
-                   FROM billing_purchases AS p ORDER BY p.id",
+                   FROM billing_purchases AS p WHERE p.subject_id = ? ORDER BY p.id",
+                (self.subject,),
             )
             .await
             .unwrap()
@@ -274,12 +268,14 @@ impl Shop {
             .await
             .unwrap();
         self.session
-            .query(
+            .exec(
                 "SELECT CONCAT_WS(' ', d.code, g.grant_kind, g.amount, g.source, COALESCE(g.expires_at, 'for ever'))
                    FROM billing_entitlement_grants AS g
                    JOIN billing_entitlement_grant_balances AS gb ON gb.grant_id = g.id AND gb.grant_state <> 'ended'
                    JOIN billing_entitlement_definitions AS d ON d.id = g.definition_id
+                  WHERE g.subject_id = ?
                   ORDER BY 1",
+                (self.subject,),
             )
             .await
             .unwrap()
@@ -314,9 +310,4 @@ impl Shop {
         );
         assert_eq!(differences(&mut self.session, None).await, [""; 0]);
     }
-}
-
-/// An instant as the database shows it.
-pub fn instant(seconds: i64) -> NaiveDateTime {
-    DateTime::from_timestamp(seconds, 0).unwrap().naive_utc()
 }
