@@ -64,12 +64,6 @@ BEGIN
        FOR UPDATE;
     SET v_is_same = v_known_plan_id <=> v_plan_id AND v_known_quantity <=> v_quantity;
     SET v_was_current = COALESCE(v_status IN ('trialing', 'active', 'past_due'), FALSE);
-    -- The rest of a period that is known is a part of it: the period is paid, and does not begin anew.
-    IF v_is_proration AND v_current_subscription_id <=> CONVERT(v_subscription_id USING ascii) AND v_current_start_at <= v_start_at
-       AND v_current_end_at = v_end_at THEN
-      SET v_start_at = v_current_start_at;
-    END IF;
-
     CASE
       WHEN v_subscription_id IS NULL THEN
         SET v_takes_over = TRUE;
@@ -92,6 +86,11 @@ BEGIN
        WHERE s.provider = v_provider AND s.provider_subscription_id = CONVERT(v_subscription_id USING ascii);
     END IF;
 
+    -- The rest of a period that is known is a part of it: the period is paid, and does not begin anew.
+    IF v_is_proration AND v_current_subscription_id <=> CONVERT(v_subscription_id USING ascii) AND v_current_start_at <= v_start_at
+       AND v_current_end_at = v_end_at THEN
+      SET v_start_at = v_current_start_at;
+    END IF;
     IF v_takes_over THEN
       CALL billing_assign_plan_in_tx_v1(p_subject_id, v_plan_id, v_quantity, NULL, v_start_at, v_end_at, v_subscription_id, v_key, p_created_by,
                                         v_assignment_id, v_changed);

@@ -1,5 +1,6 @@
 //! `/api/console/billing/…`: what operators do. One file per kind of thing.
 
+mod assignments;
 mod events;
 mod grants;
 mod purchases;
@@ -17,6 +18,8 @@ use super::request::Request;
 /// The routes of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     grants::routes(gateway)
+        .or(assignments::routes(gateway))
+        .unify()
         .or(purchases::routes(gateway))
         .unify()
         .or(events::routes(gateway))
