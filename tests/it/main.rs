@@ -17,3 +17,4 @@ mod redeploy;
 mod scheduler;
 mod support;
 mod verify;
+mod webhooks;

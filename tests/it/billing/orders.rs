@@ -56,19 +56,13 @@ async fn every_order_ends_the_same(version: &str) {
         let mark = order
             .iter()
             .fold("-".to_owned(), |mark, place| format!("{mark}{place}"));
-        let marked = |event: &Event| {
-            let id = event.0["id"].as_str().unwrap().to_owned();
-            let names = ["cus_acme", "acme", "sub_1", "in_1", "pi_1", "ch_1", "cs_sub", &id];
-            names.iter().fold(event.clone(), |event, name| {
-                event.renaming(name, &format!("{name}{mark}"))
-            })
-        };
         shop.subject = shop.entity(&format!("acme{mark}"), None).await;
         if version == VERSIONS[0] {
             // Newer invoices do not say which intent paid them.
-            shop.applies(&marked(&Event::of(version, "invoice_payment.paid"))).await;
+            shop.applies(&Event::of(version, "invoice_payment.paid").marked(&mark))
+                .await;
         }
-        let mut waiting: Vec<Event> = order.iter().map(|place| marked(&events[*place])).collect();
+        let mut waiting: Vec<Event> = order.iter().map(|place| events[*place].marked(&mark)).collect();
         for _ in 0..3 {
             let mut failed = Vec::new();
             for event in waiting {

@@ -1,3 +1,4 @@
 //! `/api/console/billing/…`: what operators do.
 
 mod grants;
+mod purchases;

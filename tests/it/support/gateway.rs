@@ -46,6 +46,11 @@ impl TestGateway {
 
     /// A gateway that reaches the database by `database_url`.
     pub async fn on(test: TestDatabase, database_url: &str) -> TestGateway {
+        TestGateway::with_secrets(test, database_url, &WEBHOOK_SECRETS).await
+    }
+
+    /// The same, which believes what is signed with one of these secrets.
+    pub async fn with_secrets(test: TestDatabase, database_url: &str, secrets: &[&str]) -> TestGateway {
         let database = consumable::database::Database::connect(database_url).await.unwrap();
         let mut keys = Vec::new();
         for role in ["service", "admin"] {
@@ -59,10 +64,10 @@ impl TestGateway {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let database_url = database_url.to_owned();
+        let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
         let running = tokio::spawn(async move {
             let release = Release::embedded().unwrap();
             let stopped = async { stopped.await.unwrap_or_default() };
-            let secrets = WEBHOOK_SECRETS.map(str::to_owned).to_vec();
             serve(database, &database_url, release, listener, TICK, secrets, stopped)
                 .await
                 .unwrap();

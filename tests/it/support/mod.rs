@@ -9,3 +9,4 @@ pub mod server;
 pub mod session;
 pub mod shop;
 pub mod story;
+pub mod stripe;

@@ -60,6 +60,18 @@ impl Event {
         Event(serde_json::from_str(&text).unwrap())
     }
 
+    /// The same story of another customer: his ids, and the event's own, have `mark` at their ends.
+    pub fn marked(&self, mark: &str) -> Event {
+        let id = self.0["id"].as_str().unwrap().to_owned();
+        let names = [
+            "cus_acme", "acme", "sub_1", "in_1", "pi_1", "ch_1", "cs_pack", "pi_pack", "cs_lines", "pi_lines",
+            "cs_async", "pi_async", "cs_sub", &id,
+        ];
+        names.iter().fold(self.clone(), |event, name| {
+            event.renaming(name, &format!("{name}{mark}"))
+        })
+    }
+
     /// As it is sent.
     pub fn body(&self) -> String {
         self.0.to_string()
