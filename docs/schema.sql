@@ -256,7 +256,7 @@ CREATE TABLE `billing_entitlement_settlements` (
   `definition_id` int unsigned NOT NULL,
   `segment_no` int unsigned NOT NULL COMMENT 'from 1; the segment that it opens',
   `settled_at` datetime(3) NOT NULL COMMENT 'UTC; the boundary itself, not the time of the work',
-  `cause` enum('opened','grant','revocation','grant_boundary','hold_expiry','use_return','window_end') NOT NULL,
+  `cause` enum('opened','grant','revocation','grant_boundary','hold_expiry','use_return','window_end') NOT NULL COMMENT 'window_end: also where the billing anchor moved',
   `closed_amount` bigint NOT NULL COMMENT 'used in the segment that it closes',
   `closed_allotment_gave` bigint NOT NULL COMMENT 'of that, given by the allotment',
   `closed_grants_gave` bigint NOT NULL COMMENT 'of that, given by once-grants; the rest became overage',

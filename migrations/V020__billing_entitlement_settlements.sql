@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_settlements (
   definition_id          INT UNSIGNED NOT NULL,
   segment_no             INT UNSIGNED NOT NULL COMMENT 'from 1; the segment that it opens',
   settled_at             DATETIME(3) NOT NULL COMMENT 'UTC; the boundary itself, not the time of the work',
-  cause                  ENUM('opened','grant','revocation','grant_boundary','hold_expiry','use_return','window_end') NOT NULL,
+  cause                  ENUM('opened','grant','revocation','grant_boundary','hold_expiry','use_return','window_end') NOT NULL COMMENT 'window_end: also where the billing anchor moved',
   closed_amount          BIGINT NOT NULL COMMENT 'used in the segment that it closes',
   closed_allotment_gave  BIGINT NOT NULL COMMENT 'of that, given by the allotment',
   closed_grants_gave     BIGINT NOT NULL COMMENT 'of that, given by once-grants; the rest became overage',

@@ -10,7 +10,7 @@
 --              p_plan_id       the plan
 --              p_quantity      1 to 1,000,000: what the plan grants, so many times (a state stays 1)
 --              p_effective_at  UTC; null or not ahead: now; else it is scheduled
---              p_period_start_at, p_period_end_at  UTC, end excluded; the period that the provider says, or null and null
+--              p_period_start_at, p_period_end_at  UTC, end excluded, before the year 9000; the period that the provider says, or null and null
 --              p_provider_subscription_id  null or 1 to 255 visible ASCII characters
 --              p_dedupe_key    1 to 255 visible ASCII characters: operator:{key}, event:{id}
 --              p_created_by    who, up to 128 characters
@@ -66,6 +66,9 @@ assigning: BEGIN
   END IF;
   IF p_period_end_at <= p_period_start_at THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: periodEndAt: must be after periodStartAt';
+  END IF;
+  IF p_period_end_at >= '9000-01-01' THEN
+    SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: periodEndAt: must be before the year 9000, as the calendar ends soon after';
   END IF;
   IF NOT REGEXP_LIKE(p_provider_subscription_id, '^[!-~]{1,255}\\z') THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: providerSubscriptionId: must be 1 to 255 visible ASCII characters';

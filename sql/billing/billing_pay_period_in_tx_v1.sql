@@ -5,7 +5,7 @@
 -- Locks        the plan, shared; the subject; the balances concerned, by definition.
 -- Idempotency  the same period again grants nothing: each grant's key is of the assignment, the template and the period.
 -- Parameters   p_assignment_id  the assignment. One that has ended grants what was paid for, but nothing that holds while it is current
---              p_period_start_at, p_period_end_at  UTC, end excluded; the period that was paid
+--              p_period_start_at, p_period_end_at  UTC, end excluded, before the year 9000; the period that was paid
 --              p_purchase_id    null, or the purchase: each grant made here because of the payment is put down with it, so that a refund finds it
 --              p_created_by     who, up to 128 characters
 -- Results      none.
@@ -42,6 +42,9 @@ BEGIN
   END IF;
   IF p_period_end_at IS NULL OR p_period_end_at <= p_period_start_at THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: periodEndAt: must be after periodStartAt';
+  END IF;
+  IF p_period_end_at >= '9000-01-01' THEN
+    SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: periodEndAt: must be before the year 9000, as the calendar ends soon after';
   END IF;
   IF p_created_by IS NULL OR p_created_by = '' THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: createdBy: must say who pays the period';

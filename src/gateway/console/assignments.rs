@@ -143,9 +143,12 @@ async fn cancel(request: Request, assignment_id: u64) -> Answer {
 async fn list(request: Request) -> Answer {
     request.caller(Needs::Admin).await?;
     let subject_id = match request.query("billableEntityId") {
+        // Rust's own parser would take a leading +.
         Some(id) => Some(
             id.parse()
-                .map_err(|_| Problem::field("billableEntityId", "must be a billable entity's id"))?,
+                .ok()
+                .filter(|_| id.bytes().all(|byte| byte.is_ascii_digit()))
+                .ok_or_else(|| Problem::field("billableEntityId", "must be a billable entity's id"))?,
         ),
         None => None,
     };

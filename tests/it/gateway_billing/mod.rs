@@ -5,6 +5,7 @@ mod check;
 mod consume;
 mod entity;
 mod holds;
+mod plan_state;
 mod refusal;
 
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
 //! `/api/console/billing/…`: what operators do.
 
+mod assignments;
 mod grants;
 mod purchases;

@@ -20,6 +20,7 @@ const SITUATION: &[&str] = &[
     "CALL billing_put_entity_v1('workspace', 'umbrella', 'umbrella', 'Umbrella', NULL, NULL)",
     "CALL entitlement_grant_v1(2, 'ai.credits', 10, 'promo', NULL, '2026-03-02', NULL, 'trial', 'Trial', 'ops')",
     "UPDATE billing_entitlement_balances SET failure_count = 3, last_failure = 'Check constraint is violated.', retry_at = '2026-03-02 00:08:00' WHERE subject_id = 2",
+    "CALL billing_assign_plan_v1(1, 'starter', 2, '2026-04-01', NULL, NULL, 'april', 'ops')",
     "SET timestamp = UNIX_TIMESTAMP('2026-03-02 00:01:00')",
 ];
 

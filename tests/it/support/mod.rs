@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod cast;
 pub mod database;
 pub mod folder;
 pub mod gateway;

@@ -77,6 +77,10 @@ async fn what_is_wrong_with_a_change_is_named() {
             "VALIDATION_FAILED: periodEndAt",
         ),
         (
+            "billing_pay_period_in_tx_v1(99, '2026-03-01', '9000-01-01', NULL, 'me')",
+            "VALIDATION_FAILED: periodEndAt",
+        ),
+        (
             "billing_pay_period_in_tx_v1(99, '2026-03-01', NULL, NULL, 'me')",
             "VALIDATION_FAILED: periodEndAt",
         ),

@@ -239,6 +239,24 @@ async fn a_purchase_knows_what_its_payment_granted() {
 }
 
 #[tokio::test]
+async fn a_grant_that_somebody_took_away_does_not_stand_in_the_way_of_the_end() {
+    let mut story = Story::of(definition::MONTHLY).await;
+    define(&mut story.session, "story.open", definition::STATE).await;
+    story
+        .plan("pro", &[Template::of(CODE, 10), Template::of("story.open", 1)])
+        .await;
+    let (assignment, _) = story.assign(Assign::to("pro")).await;
+    story.revoke(1).await;
+    story.says("granted 0").await;
+    // A renewal does not give it back: it was taken away on purpose.
+    story.assign(Assign::to("pro")).await;
+    story.says("granted 0").await;
+    assert!(story.end_plan(assignment).await);
+    assert_eq!(story.grants().await.len(), 2);
+    story.end().await;
+}
+
+#[tokio::test]
 async fn readers_hear_of_a_plan() {
     let mut story = Story::of(definition::MONTHLY).await;
     story.plan("small", &[Template::of(CODE, 10)]).await;

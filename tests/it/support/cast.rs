@@ -1,0 +1,192 @@
+//! Sessions that take their steps in a written order, one waiting for another's lock or not.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::database::TestDatabase;
+use super::session::begin;
+
+/// A session that does one statement after another, and the answers.
+pub struct Actor {
+    connection: u32,
+    statements: UnboundedSender<String>,
+    answers: UnboundedReceiver<Result<(), String>>,
+    /// Statements whose turn has come, but the session waits for a lock.
+    waiting: Vec<String>,
+    is_busy: bool,
+    /// Codes of the errors it got.
+    errors: Vec<String>,
+}
+
+impl Actor {
+    async fn new(database: &TestDatabase) -> Actor {
+        let mut session = database.session().await;
+        let connection = session.id();
+        let (statements, mut to_do) = unbounded_channel::<String>();
+        let (answer, answers) = unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(statement) = to_do.recv().await {
+                let done = if statement == "BEGIN" {
+                    begin(&mut session).await;
+                    Ok(())
+                } else {
+                    session.query_drop(statement).await.map_err(|error| code(&error))
+                };
+                if answer.send(done).is_err() {
+                    break;
+                }
+            }
+        });
+        Actor {
+            connection,
+            statements,
+            answers,
+            waiting: Vec::new(),
+            is_busy: false,
+            errors: Vec::new(),
+        }
+    }
+
+    /// Gives it a statement, and returns when it has done it or waits for a lock. Whether it waits.
+    pub async fn does(&mut self, statement: String, watcher: &mut Conn) -> bool {
+        if self.is_busy {
+            self.waiting.push(statement);
+            return true;
+        }
+        self.statements.send(statement).unwrap();
+        self.is_busy = true;
+        self.settles(watcher).await
+    }
+
+    /// Waits until it is done or waits for a lock. Whether it waits.
+    async fn settles(&mut self, watcher: &mut Conn) -> bool {
+        let mut asked = 0;
+        while self.is_busy {
+            // Most statements are done at once; only the others are worth asking the server.
+            match tokio::time::timeout(Duration::from_millis(5), self.answers.recv()).await {
+                Ok(answer) => {
+                    self.is_busy = false;
+                    self.errors.extend(answer.unwrap().err());
+                }
+                Err(_) if is_blocked(watcher, self.connection, asked > 100).await => return true,
+                Err(_) => asked += 1,
+            }
+        }
+        false
+    }
+}
+
+fn code(error: &Error) -> String {
+    match error {
+        Error::Server(server) => server.message.split(':').next().unwrap().to_owned(),
+        other => panic!("{other}"),
+    }
+}
+
+/// Whether the server says that a session waits for a lock. The list of waits is exact, but names another thread for a lock whose
+/// row that one has moved; the list of transactions has no such gap, but may be a tenth of a second old.
+async fn is_blocked(watcher: &mut Conn, connection: u32, by_transaction: bool) -> bool {
+    let question = if by_transaction {
+        "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = ?"
+    } else {
+        "SELECT COUNT(*) FROM performance_schema.data_lock_waits AS w
+           JOIN performance_schema.threads AS t ON t.thread_id = w.requesting_thread_id
+          WHERE t.processlist_id = ?"
+    };
+    let waiting: u64 = watcher.exec_first(question, (connection,)).await.unwrap().unwrap();
+    waiting > 0
+}
+
+/// Every order in which sessions with so many steps can take them, as numbers of sessions.
+fn orders(steps: &[usize]) -> Vec<Vec<usize>> {
+    if steps.iter().all(|left| *left == 0) {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for (session, left) in steps.iter().enumerate().filter(|(_, left)| **left > 0) {
+        let mut rest = steps.to_vec();
+        rest[session] = left - 1;
+        for mut order in orders(&rest) {
+            order.insert(0, session);
+            all.push(order);
+        }
+    }
+    all
+}
+
+/// What an order came to.
+pub struct Outcome {
+    /// Codes of the errors of each session.
+    pub errors: Vec<Vec<String>>,
+    /// Steps that had to wait for a lock.
+    pub waits: usize,
+}
+
+/// Three sessions, each with one call in a transaction of its own. Their steps: the call, and the commit.
+pub struct Cast {
+    /// In their order.
+    pub actors: Vec<Actor>,
+    /// The session that asks the server who waits.
+    pub watcher: Conn,
+}
+
+impl Cast {
+    /// Three sessions of this database.
+    pub async fn new(database: &TestDatabase) -> Cast {
+        let mut actors = Vec::new();
+        for _ in 0..3 {
+            actors.push(Actor::new(database).await);
+        }
+        Cast {
+            actors,
+            watcher: database.session().await,
+        }
+    }
+
+    /// Every order of their steps.
+    pub fn orders() -> Vec<Vec<usize>> {
+        let all = orders(&[2, 2, 2]);
+        assert_eq!(all.len(), 90);
+        all
+    }
+
+    /// Plays the calls in an order of the steps.
+    pub async fn plays(&mut self, calls: [&str; 3], order: &[usize]) -> Outcome {
+        let mut lines: Vec<Vec<String>> = calls
+            .iter()
+            .map(|call| vec!["COMMIT".to_owned(), (*call).to_owned()])
+            .collect();
+        for actor in &mut self.actors {
+            actor.does("BEGIN".to_owned(), &mut self.watcher).await;
+        }
+        let mut waits = 0;
+        for session in order {
+            let line = lines[*session].pop().unwrap();
+            waits += usize::from(self.actors[*session].does(line, &mut self.watcher).await);
+            self.let_go_on().await;
+        }
+        // Each commit lets somebody else go on.
+        while self.actors.iter().any(|actor| actor.is_busy) {
+            self.let_go_on().await;
+        }
+        let errors = self
+            .actors
+            .iter_mut()
+            .map(|actor| std::mem::take(&mut actor.errors))
+            .collect();
+        Outcome { errors, waits }
+    }
+
+    /// Whoever waited and does not any more does what has become his turn meanwhile.
+    async fn let_go_on(&mut self) {
+        for actor in &mut self.actors {
+            while actor.is_busy && !actor.settles(&mut self.watcher).await && !actor.waiting.is_empty() {
+                let next = actor.waiting.remove(0);
+                actor.does(next, &mut self.watcher).await;
+            }
+        }
+    }
+}
