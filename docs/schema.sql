@@ -300,13 +300,18 @@ CREATE TABLE `billing_events` (
   `payload` mediumblob NOT NULL COMMENT 'the body exactly as sent, 1 MiB at most',
   `outcome` enum('received','applied','ignored','failed') NOT NULL,
   `failure` varchar(1000) DEFAULT NULL COMMENT 'why it could not be applied',
+  `ignored_because` varchar(255) DEFAULT NULL COMMENT 'why nothing follows from it',
+  `subject_id` bigint unsigned DEFAULT NULL COMMENT 'whom it is about, where that is known',
   `attempts` int unsigned NOT NULL DEFAULT '0',
   `received_at` datetime(3) NOT NULL COMMENT 'UTC',
   `resolved_at` datetime(3) DEFAULT NULL COMMENT 'UTC; when it was applied or ignored',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_events_provider_event` (`provider`,`provider_event_id`),
-  KEY `ix_events_outcome` (`outcome`,`received_at`),
+  KEY `ix_events_outcome` (`outcome`,`id`),
+  KEY `ix_events_subject` (`subject_id`,`id`),
+  CONSTRAINT `fk_events_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_events_failure` CHECK (((`outcome` = _utf8mb4'failed') = (`failure` is not null))),
+  CONSTRAINT `ck_events_ignored` CHECK (((`outcome` = _utf8mb4'ignored') = (`ignored_because` is not null))),
   CONSTRAINT `ck_events_payload` CHECK ((length(`payload`) <= 1048576)),
   CONSTRAINT `ck_events_resolved` CHECK (((`outcome` in (_utf8mb4'applied',_utf8mb4'ignored')) = (`resolved_at` is not null)))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='inbox of provider events';
@@ -503,11 +508,14 @@ CREATE TABLE `billing_purchase_lines` (
 
 CREATE TABLE `billing_purchase_references` (
   `provider` varchar(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'stripe',
-  `reference_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'in_…, pi_…, cs_…',
-  `purchase_id` bigint unsigned NOT NULL,
+  `reference_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'in_…, pi_…, ch_…, cs_…',
+  `purchase_id` bigint unsigned DEFAULT NULL COMMENT 'null: see same_as_id',
+  `same_as_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL COMMENT 'another id of the same payment: in_…',
   PRIMARY KEY (`provider`,`reference_id`),
   KEY `ix_purchase_references_purchase` (`purchase_id`),
-  CONSTRAINT `fk_purchase_references_purchase` FOREIGN KEY (`purchase_id`) REFERENCES `billing_purchases` (`id`)
+  KEY `ix_purchase_references_same_as` (`provider`,`same_as_id`),
+  CONSTRAINT `fk_purchase_references_purchase` FOREIGN KEY (`purchase_id`) REFERENCES `billing_purchases` (`id`),
+  CONSTRAINT `ck_purchase_references_one` CHECK (((`purchase_id` is null) <> (`same_as_id` is null)))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='the provider''s ids of payments';
 
 CREATE TABLE `billing_purchases` (
@@ -525,14 +533,18 @@ CREATE TABLE `billing_purchases` (
   `period_end_at` datetime(3) DEFAULT NULL COMMENT 'UTC; end excluded',
   `purchased_at` datetime(3) NOT NULL COMMENT 'UTC',
   `created_at` datetime(3) NOT NULL COMMENT 'UTC',
+  `voided_at` datetime(3) DEFAULT NULL COMMENT 'UTC; when an operator took all of it back',
+  `voided_by` varchar(128) DEFAULT NULL COMMENT 'who did',
+  `void_reason` varchar(255) DEFAULT NULL COMMENT 'and why',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_purchases_provider_payment` (`provider`,`provider_payment_id`),
-  KEY `ix_purchases_subject` (`subject_id`,`purchased_at`),
+  KEY `ix_purchases_subject` (`subject_id`,`id`),
   KEY `ix_purchases_event` (`event_id`),
   CONSTRAINT `fk_purchases_event` FOREIGN KEY (`event_id`) REFERENCES `billing_events` (`id`),
   CONSTRAINT `fk_purchases_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_purchases_money` CHECK (((`paid_minor_units` >= 0) and (`refunded_minor_units` between 0 and `paid_minor_units`))),
-  CONSTRAINT `ck_purchases_period` CHECK ((`period_end_at` > `period_start_at`))
+  CONSTRAINT `ck_purchases_period` CHECK ((`period_end_at` > `period_start_at`)),
+  CONSTRAINT `ck_purchases_void` CHECK ((((`status` = _utf8mb4'voided') = (`voided_at` is not null)) and ((`voided_at` is null) = (`voided_by` is null)) and ((`voided_at` is null) = (`void_reason` is null))))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='what was bought';
 
 CREATE TABLE `billing_refunds` (

@@ -59,6 +59,8 @@ codes! {
     52108 ProductNotFound "PRODUCT_NOT_FOUND"
     52109 HoldNotFound "HOLD_NOT_FOUND"
     52110 AssignmentNotFound "ASSIGNMENT_NOT_FOUND"
+    52111 PurchaseNotFound "PURCHASE_NOT_FOUND"
+    52112 EventNotFound "EVENT_NOT_FOUND"
     52201 IdempotencyConflict "IDEMPOTENCY_CONFLICT"
     52202 GrantEnded "GRANT_ENDED"
     52203 ProviderCustomerTaken "PROVIDER_CUSTOMER_TAKEN"
@@ -76,6 +78,7 @@ codes! {
     52401 BillingLimitExceeded "BILLING_LIMIT_EXCEEDED"
     52402 BillingCapacityLocked "BILLING_CAPACITY_LOCKED"
     52901 SettlementStuck "SETTLEMENT_STUCK"
+    52902 EventNotApplied "EVENT_NOT_APPLIED"
 }
 
 impl Code {

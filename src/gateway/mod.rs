@@ -1,6 +1,6 @@
 //! The HTTP side: parse, authorise, call one procedure, answer. No rule is here.
 //!
-//! One file per route family (`billing`, `console`, `realtime`, `health`, `scrape`). Each gives its routes as one boxed
+//! One file per route family (`billing`, `console`, `webhooks`, `realtime`, `health`, `scrape`). Each gives its routes as one boxed
 //! filter, so that warp's types stay small; behind them, handlers are plain async functions from a `request::Request` to
 //! an answer or a `problem::Problem`. Neither is a warp rejection.
 
@@ -15,6 +15,7 @@ mod scrape;
 mod server;
 mod subject;
 mod views;
+mod webhooks;
 mod wire;
 
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct Gateway {
     readiness: health::Readiness,
     figures: scrape::Figures,
     meters: Arc<Meters>,
+    /// What the payment provider signs its events with: any of these.
+    webhook_secrets: Vec<String>,
     /// Places for readers of realtime events.
     readers: Arc<Semaphore>,
     /// Becomes true when streams must end.
@@ -49,18 +52,21 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to `database`, which `database_url` names and which should have `release`, with `relay`, which somebody
-    /// else runs. What it does is counted by `meters`. When `shutdown` becomes true it stops: see [`Gateway::serve`].
+    /// else runs. What it does is counted by `meters`. Events of the payment provider are believed if they are signed with one
+    /// of `webhook_secrets`. When `shutdown` becomes true it stops: see [`Gateway::serve`].
     pub fn new(
         database: Database,
         database_url: String,
         release: Release,
         relay: Relay,
         meters: Arc<Meters>,
+        webhook_secrets: Vec<String>,
         shutdown: watch::Receiver<bool>,
     ) -> Gateway {
         Gateway {
             database,
             relay,
+            webhook_secrets,
             readiness: health::Readiness::new(database_url, release),
             figures: scrape::Figures::default(),
             meters,
@@ -88,6 +94,8 @@ fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(realtime::routes(gateway))
         .unify()
         .or(console::routes(gateway))
+        .unify()
+        .or(webhooks::routes(gateway))
         .unify()
         .or(health::routes(gateway))
         .unify()

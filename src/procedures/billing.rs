@@ -1,7 +1,8 @@
-//! `sql/billing/`: the subjects of limits, what they are sold, and their plans.
+//! `sql/billing/`: the subjects of limits, what there is to be sold, their plans and what they bought.
 
 pub mod catalogue;
 mod plans;
+pub mod purchases;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;

@@ -19,3 +19,4 @@ mod redeploy;
 mod scheduler;
 mod support;
 mod verify;
+mod webhooks;

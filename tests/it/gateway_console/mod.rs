@@ -5,3 +5,4 @@ mod definitions;
 mod grants;
 mod plans;
 mod products;
+mod purchases;

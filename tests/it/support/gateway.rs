@@ -22,6 +22,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// No test waits for a tick: what must happen by itself happens at a boundary, or with a change.
 const TICK: Duration = Duration::from_secs(3_600);
 
+/// What the payment provider signs its events with: the old secret and the new one.
+pub const WEBHOOK_SECRETS: [&str; 2] = ["whsec_old_0123456789abcdef", "whsec_new_fedcba9876543210"];
+
 /// A gateway with a service key and an admin key.
 pub struct TestGateway {
     pub test: TestDatabase,
@@ -43,6 +46,11 @@ impl TestGateway {
 
     /// A gateway that reaches the database by `database_url`.
     pub async fn on(test: TestDatabase, database_url: &str) -> TestGateway {
+        TestGateway::with_secrets(test, database_url, &WEBHOOK_SECRETS).await
+    }
+
+    /// The same, which believes what is signed with one of these secrets.
+    pub async fn with_secrets(test: TestDatabase, database_url: &str, secrets: &[&str]) -> TestGateway {
         let database = consumable::database::Database::connect(database_url).await.unwrap();
         let mut keys = Vec::new();
         for role in ["service", "admin"] {
@@ -56,10 +64,11 @@ impl TestGateway {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let database_url = database_url.to_owned();
+        let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
         let running = tokio::spawn(async move {
             let release = Release::embedded().unwrap();
             let stopped = async { stopped.await.unwrap_or_default() };
-            serve(database, &database_url, release, listener, TICK, stopped)
+            serve(database, &database_url, release, listener, TICK, secrets, stopped)
                 .await
                 .unwrap();
         });

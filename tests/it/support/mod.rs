@@ -9,4 +9,6 @@ pub mod hold;
 pub mod plan;
 pub mod server;
 pub mod session;
+pub mod shop;
 pub mod story;
+pub mod stripe;
