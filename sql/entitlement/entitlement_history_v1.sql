@@ -138,7 +138,7 @@ BEGIN
           FROM (SELECT p.point_no, p.return_no,
                        GREATEST(s.returned_sequence_no, COALESCE(LAG(p.return_no) OVER (PARTITION BY p.segment_no ORDER BY p.point_no), 0)) AS after_no
                   FROM JSON_TABLE(v_places, '$[*]' COLUMNS (point_no INT PATH '$[0]', segment_no INT UNSIGNED PATH '$[2]', return_no BIGINT UNSIGNED PATH '$[4]')) AS p
-                  JOIN billing_entitlement_settlements AS s
+                  JOIN billing_entitlement_settlements AS s FORCE INDEX (PRIMARY)
                     ON s.subject_id = p_subject_id AND s.definition_id = v_definition_id AND s.segment_no = p.segment_no) AS t
          WHERE t.return_no > t.after_no;
       DECLARE CONTINUE HANDLER FOR NOT FOUND SET v_no_more = TRUE;
@@ -159,6 +159,7 @@ BEGIN
     CALL entitlement_count_change_at_in_tx_v1(p_subject_id, v_definition_id, v_last_at, v_last_change_id);
   END IF;
 
+  -- Each join names its index: a table that the statistics call small would otherwise be read whole.
   WITH
   -- A change of a count, and a hold's beginning and its end, count from the first instant that is not before them.
   counts AS (
@@ -169,7 +170,7 @@ BEGIN
   holds AS (
     SELECT h.amount, h.created_at, LEAST(h.expires_at, COALESCE(r.resolved_at, h.expires_at)) AS ended_at
       FROM billing_entitlement_holds AS h FORCE INDEX (ix_holds_pending)
-      LEFT JOIN billing_entitlement_hold_resolutions AS r ON r.hold_id = h.id
+      LEFT JOIN billing_entitlement_hold_resolutions AS r FORCE INDEX (uq_hold_resolutions_hold) ON r.hold_id = h.id
      -- None lasts longer than a day.
      WHERE h.subject_id = p_subject_id AND h.definition_id = v_definition_id AND h.status IN ('pending', 'committed', 'released', 'expired')
        AND h.expires_at > v_first_at AND h.expires_at <= v_last_at + INTERVAL 1 DAY),
@@ -199,13 +200,13 @@ BEGIN
                 ELSE COALESCE(c.left_after, s.left_amount, 0)
            END AS left_amount
       FROM places AS p
-      LEFT JOIN billing_entitlement_settlements AS s
+      LEFT JOIN billing_entitlement_settlements AS s FORCE INDEX (PRIMARY)
         ON s.subject_id = p_subject_id AND s.definition_id = v_definition_id AND s.segment_no = p.segment_no
-      LEFT JOIN billing_entitlement_settlements AS n
+      LEFT JOIN billing_entitlement_settlements AS n FORCE INDEX (PRIMARY)
         ON n.subject_id = p_subject_id AND n.definition_id = v_definition_id AND n.segment_no = s.segment_no + 1 AND s.window_end_at <= p.point_at
       LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
         ON c.subject_id = p_subject_id AND c.definition_id = v_definition_id AND c.sequence_no = p.use_no AND c.segment_no = s.segment_no
-      LEFT JOIN billing_resource_changes AS k ON k.id = p.change_id)
+      LEFT JOIN billing_resource_changes AS k FORCE INDEX (PRIMARY) ON k.id = p.change_id)
   SELECT f.point_at, f.granted_amount, CAST(f.consumed_amount AS SIGNED) AS consumed_amount,
          CAST(GREATEST(COALESCE(f.left_amount, f.granted_amount - f.consumed_amount) - f.held_amount, 0) AS SIGNED) AS available_amount
     FROM figures AS f

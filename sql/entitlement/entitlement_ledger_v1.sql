@@ -118,6 +118,7 @@ BEGIN
     FROM JSON_TABLE(v_candidates, '$[*]' COLUMNS (place INT UNSIGNED PATH '$[0]', source INT UNSIGNED PATH '$[1]', no BIGINT UNSIGNED PATH '$[2]')) AS p;
   SELECT v_next_cursor AS next_cursor;
 
+  -- Each join names its index: a table that the statistics call small would otherwise be read whole.
   SELECT ELT(p.source, 'grant', 'revocation', 'settlement', 'hold', 'consumption', 'count_change', 'hold_resolution') AS kind,
          COALESCE(g.created_at, r.created_at, s.settled_at, h.created_at, c.posted_at, k.posted_at, l.resolved_at) AS entry_at,
          COALESCE(g.amount, h.amount, c.amount, k.amount, l.amount) AS amount,
@@ -131,18 +132,18 @@ BEGIN
          GREATEST(COALESCE(h.left_after - h.held_after, c.left_after - c.held_after, k.left_after - k.held_after, l.left_after - l.held_after), 0) AS available_amount,
          s.segment_no, s.cause, s.recorded_at, s.closed_amount, s.closed_allotment_gave, s.closed_grants_gave, s.overage_paid, s.window_start_at, s.window_end_at,
          (SELECT JSON_ARRAYAGG(JSON_OBJECT('grantId', t.grant_id, 'amount', t.gave_amount))
-            FROM billing_entitlement_settlement_grants AS t
+            FROM billing_entitlement_settlement_grants AS t FORCE INDEX (PRIMARY)
            WHERE t.subject_id = s.subject_id AND t.definition_id = s.definition_id AND t.segment_no = s.segment_no) AS gave
     FROM JSON_TABLE(v_candidates, '$[*]' COLUMNS (place INT UNSIGNED PATH '$[0]', source INT UNSIGNED PATH '$[1]', no BIGINT UNSIGNED PATH '$[2]')) AS p
-    LEFT JOIN billing_entitlement_grants AS g ON p.source = 1 AND g.id = p.no
-    LEFT JOIN billing_entitlement_revocations AS r ON p.source = 2 AND r.id = p.no
-    LEFT JOIN billing_entitlement_settlements AS s
+    LEFT JOIN billing_entitlement_grants AS g FORCE INDEX (PRIMARY) ON p.source = 1 AND g.id = p.no
+    LEFT JOIN billing_entitlement_revocations AS r FORCE INDEX (PRIMARY) ON p.source = 2 AND r.id = p.no
+    LEFT JOIN billing_entitlement_settlements AS s FORCE INDEX (PRIMARY)
       ON p.source = 3 AND s.subject_id = p_subject_id AND s.definition_id = v_definition_id AND s.segment_no = p.no
-    LEFT JOIN billing_entitlement_holds AS h ON p.source = 4 AND h.id = p.no
+    LEFT JOIN billing_entitlement_holds AS h FORCE INDEX (PRIMARY) ON p.source = 4 AND h.id = p.no
     LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
       ON p.source = 5 AND c.subject_id = p_subject_id AND c.definition_id = v_definition_id AND c.sequence_no = p.no
-    LEFT JOIN billing_resource_changes AS k ON p.source = 6 AND k.id = p.no
-    LEFT JOIN billing_entitlement_hold_resolutions AS l ON p.source = 7 AND l.id = p.no
+    LEFT JOIN billing_resource_changes AS k FORCE INDEX (PRIMARY) ON p.source = 6 AND k.id = p.no
+    LEFT JOIN billing_entitlement_hold_resolutions AS l FORCE INDEX (PRIMARY) ON p.source = 7 AND l.id = p.no
    WHERE p.place <= p_limit
    ORDER BY p.place;
 END
