@@ -55,13 +55,17 @@ impl TestGateway {
     pub async fn with_shop() -> (TestGateway, u64) {
         let gateway = TestGateway::start().await;
         stock(&mut gateway.test.session().await).await;
-        let body = json!({"workspaceSlug": "acme", "providerCustomerId": "cus_acme"});
-        let put = gateway
-            .as_service(Method::PUT, "/api/billing/entities/workspace/acme")
-            .json(&body);
-        let (status, body) = answer(put).await;
+        let entity = gateway.customer("").await;
+        (gateway, entity)
+    }
+
+    /// Makes the entity of the workspace `acme{mark}`, whose customer is `cus_acme{mark}`. Gives its id.
+    pub async fn customer(&self, mark: &str) -> u64 {
+        let body = json!({"workspaceSlug": format!("acme{mark}"), "providerCustomerId": format!("cus_acme{mark}")});
+        let path = format!("/api/billing/entities/workspace/acme{mark}");
+        let (status, body) = answer(self.as_service(Method::PUT, &path).json(&body)).await;
         assert_eq!(status, 201, "{body}");
-        (gateway, body["billableEntity"]["id"].as_u64().unwrap())
+        body["billableEntity"]["id"].as_u64().unwrap()
     }
 
     /// A body sent to the webhook under a header; none: without it.
