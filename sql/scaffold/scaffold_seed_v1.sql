@@ -40,6 +40,10 @@ BEGIN
      WHERE d.code IN ('projects.max', 'annuity.calculations.monthly')
     ON DUPLICATE KEY UPDATE product_id = VALUES(product_id);
 
+    INSERT INTO billing_provider_prices (provider_price_id, plan_id, product_id, created_at)
+    VALUES ('price_starter', v_plan_id, NULL, v_now), ('price_extra_projects_pack_2m', NULL, v_product_id, v_now)
+    ON DUPLICATE KEY UPDATE provider_price_id = VALUES(provider_price_id);
+
     INSERT INTO workspaces (slug, name, created_at, updated_at) VALUES ('acme', 'Acme', v_now, v_now)
     ON DUPLICATE KEY UPDATE slug = slug;
     INSERT INTO billable_entities (entity_type, entity_ref, workspace_id, created_at, updated_at)

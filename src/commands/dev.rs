@@ -249,7 +249,7 @@ fn print(server: &EmbeddedServer, at: &Whereabouts, data: &Path) {
         mysql_socket,
         mysql_user,
         database,
-        ..
+        stripe_webhook_secret,
     } = at;
     let client = server
         .client()
@@ -266,6 +266,9 @@ curl -s '{url}/api/billing/limitations?workspaceSlug=acme' -H 'Authorization: Be
 
 3. Use 20 AI credits:
 curl -s '{url}/api/billing/consume?workspaceSlug=acme' -H 'Authorization: Bearer {service_key}' -H 'Content-Type: application/json' -H "Idempotency-Key: try-$(date +%s)" -d '{{"limitationCode": "ai.credits", "amount": 20}}'
+
+4. Be the payment provider, and tell that acme bought a pack of projects (openssl signs it):
+T=$(date +%s); E='{{"id": "evt_'$T'", "type": "checkout.session.completed", "created": '$T', "data": {{"object": {{"id": "cs_'$T'", "mode": "payment", "payment_status": "paid", "amount_total": 900, "currency": "eur", "client_reference_id": "acme", "metadata": {{"priceId": "price_extra_projects_pack_2m"}}}}}}}}'; curl -s '{url}/api/billing/webhooks/stripe' -H "Stripe-Signature: t=$T,v1=$(printf '%s' "$T.$E" | openssl dgst -sha256 -hmac '{stripe_webhook_secret}' | sed 's/.* //')" -d "$E"
 
 A MySQL client on the same database, where every rule can be read and called:
 {client} -S '{mysql_socket}' -u {mysql_user} {database}

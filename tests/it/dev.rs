@@ -152,6 +152,15 @@ async fn what_it_prints_works_when_pasted_and_the_data_is_found_again() {
             .contains(r#""changeSource":"consumption""#)
     );
 
+    // What the payment provider would send, signed by a program of its own, where there is one.
+    if Command::new("openssl").arg("version").output().await.is_ok() {
+        let answer = paste(&dev.line("T=", "/api/billing/webhooks/stripe")).await;
+        assert_eq!(answer, r#"{"received":true,"outcome":"applied"}"#);
+        let told = until_line(&mut heard, "data:").await;
+        assert!(told.contains(r#""changeSource":"purchase_grant""#), "{told}");
+        until_line(&mut heard, "data:").await;
+    }
+
     // A DBA's CALL, with the client that it names, where the private copy brings one.
     let client = dev.printed.lines().find(|line| line.contains(" -S '")).unwrap();
     if Path::new(client.split(' ').next().unwrap()).exists() {

@@ -55,26 +55,42 @@ impl Event {
     }
 
     /// The same with every occurrence of a text in it replaced: an id, wherever it stands.
-    pub fn renaming(self, from: &str, to: &str) -> Event {
-        let text = self.0.to_string().replace(&format!("\"{from}\""), &format!("\"{to}\""));
-        Event(serde_json::from_str(&text).unwrap())
+    pub fn renaming(mut self, from: &str, to: &str) -> Event {
+        each_text(&mut self.0, &|text| (text == from).then(|| to.to_owned()));
+        self
     }
 
     /// The same story of another customer: his ids, and the event's own, have `mark` at their ends.
     pub fn marked(&self, mark: &str) -> Event {
-        let id = self.0["id"].as_str().unwrap().to_owned();
+        let id = self.0["id"].as_str().unwrap();
         let names = [
             "cus_acme", "acme", "sub_1", "in_1", "pi_1", "ch_1", "cs_pack", "pi_pack", "cs_lines", "pi_lines",
-            "cs_async", "pi_async", "cs_sub", &id,
+            "cs_async", "pi_async", "cs_sub", id,
         ];
-        names.iter().fold(self.clone(), |event, name| {
-            event.renaming(name, &format!("{name}{mark}"))
-        })
+        let mut event = self.clone();
+        each_text(&mut event.0, &|text| {
+            names.contains(&text).then(|| format!("{text}{mark}"))
+        });
+        event
     }
 
     /// As it is sent.
     pub fn body(&self) -> String {
         self.0.to_string()
+    }
+}
+
+/// Replaces texts in a value, however deep, with what `new` gives for them.
+fn each_text(value: &mut Value, new: &dyn Fn(&str) -> Option<String>) {
+    match value {
+        Value::String(text) => {
+            if let Some(other) = new(text) {
+                *text = other;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| each_text(item, new)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| each_text(field, new)),
+        _ => (),
     }
 }
 
