@@ -332,6 +332,7 @@ CREATE TABLE `billing_plan_assignments` (
   `subject_type` enum('billable_entity') NOT NULL DEFAULT 'billable_entity',
   `subject_id` bigint unsigned NOT NULL,
   `plan_id` int unsigned NOT NULL,
+  `quantity` int unsigned NOT NULL DEFAULT '1' COMMENT 'what the plan grants, so many times: seats',
   `status` enum('scheduled','current','ended','cancelled') NOT NULL,
   `effective_at` datetime(3) NOT NULL COMMENT 'UTC; when it became or becomes current',
   `ended_at` datetime(3) DEFAULT NULL COMMENT 'UTC; when it ceased to be current, or was cancelled',
@@ -385,7 +386,7 @@ CREATE TABLE `billing_plans` (
   `updated_at` datetime(3) NOT NULL COMMENT 'UTC',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_plans_code` (`code`),
-  CONSTRAINT `ck_plans_code` CHECK (regexp_like(`code`,_utf8mb4'^[a-z][a-z0-9_.-]*\\z'))
+  CONSTRAINT `ck_plans_code` CHECK (regexp_like(`code`,_ascii'^[a-z][a-z0-9_.-]*\\z'))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='plans';
 
 CREATE TABLE `billing_product_entitlement_templates` (
@@ -417,7 +418,7 @@ CREATE TABLE `billing_products` (
   `updated_at` datetime(3) NOT NULL COMMENT 'UTC',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_products_code` (`code`),
-  CONSTRAINT `ck_products_code` CHECK (regexp_like(`code`,_utf8mb4'^[a-z][a-z0-9_.-]*\\z'))
+  CONSTRAINT `ck_products_code` CHECK (regexp_like(`code`,_ascii'^[a-z][a-z0-9_.-]*\\z'))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='products';
 
 CREATE TABLE `billing_provider_prices` (

@@ -4,6 +4,7 @@ CREATE TABLE IF NOT EXISTS billing_plan_assignments (
   subject_type             ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
   subject_id               BIGINT UNSIGNED NOT NULL,
   plan_id                  INT UNSIGNED NOT NULL,
+  quantity                 INT UNSIGNED NOT NULL DEFAULT 1 COMMENT 'what the plan grants, so many times: seats',
   status                   ENUM('scheduled','current','ended','cancelled') NOT NULL,
   effective_at             DATETIME(3) NOT NULL COMMENT 'UTC; when it became or becomes current',
   ended_at                 DATETIME(3) NULL COMMENT 'UTC; when it ceased to be current, or was cancelled',
