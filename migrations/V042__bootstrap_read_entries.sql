@@ -1,4 +1,5 @@
--- Reads the JSON of plans and products into typed entries, and stops on the first that is wrong: an unknown code, no usable amount, whatever the console would refuse, too.
+-- Reads the JSON of plans and products into typed entries, and stops on the first that is wrong: an unknown code, no usable amount, whatever the console
+-- would refuse, too. A field that is null is as one that is not there.
 DROP PROCEDURE IF EXISTS bootstrap_read_entries;
 CREATE PROCEDURE bootstrap_read_entries()
   MODIFIES SQL DATA
@@ -51,94 +52,96 @@ BEGIN
     holder           VARCHAR(8) NOT NULL,
     holder_id        INT UNSIGNED NOT NULL,
     place            VARCHAR(160) NOT NULL,
-    entry            JSON NOT NULL,
-    definition_id    INT UNSIGNED NULL,
-    code             VARCHAR(64) NULL,
-    is_state         BOOLEAN NULL,
-    -- Where the amount and the rest stand: in a plan's valueJson, in a product's entry itself.
+    -- As it stands there. The terms are a plan's valueJson, a product's entry itself.
+    entry            JSON NULL,
     terms            JSON NULL,
+    code_json        JSON NULL,
+    version_json     JSON NULL,
     amount_json      JSON NULL,
-    amount           BIGINT NULL,
-    grant_kind       VARCHAR(32) NULL,
-    effective_policy VARCHAR(32) NULL,
-    duration_policy  VARCHAR(32) NULL,
+    kind_json        JSON NULL,
+    effective_json   JSON NULL,
+    duration_json    JSON NULL,
     days_json        JSON NULL,
-    duration_days    BIGINT NULL,
     metadata         JSON NULL,
     unknown_field    TEXT NULL,
     unknown_term     TEXT NULL,
+    -- As a template has it.
+    definition_id    INT UNSIGNED NULL,
+    code             VARCHAR(64) NULL,
+    is_state         BOOLEAN NULL,
+    grant_kind       VARCHAR(32) NULL,
+    amount           BIGINT NULL,
+    effective_policy VARCHAR(32) NULL,
+    duration_policy  VARCHAR(32) NULL,
+    duration_days    BIGINT NULL,
     PRIMARY KEY (set_no, entry_no)
   ) ENGINE = InnoDB;
-  INSERT INTO bootstrap_entries (set_no, entry_no, holder, holder_id, place, entry, terms)
-  SELECT s.set_no, j.entry_no, s.holder, s.holder_id, CONCAT(s.place, '[', j.entry_no - 1, ']'), j.entry,
-         IF(s.holder = 'plan', JSON_EXTRACT(j.entry, '$.valueJson'), j.entry)
+  INSERT INTO bootstrap_entries
+    (set_no, entry_no, holder, holder_id, place, entry, terms, code_json, version_json, amount_json, kind_json, effective_json, duration_json, days_json, metadata,
+     unknown_field, unknown_term)
+  SELECT s.set_no, j.entry_no, s.holder, s.holder_id, CONCAT(s.place, '[', j.entry_no - 1, ']'), j.entry, IF(s.holder = 'plan', j.value_json, j.entry), j.code,
+         IF(s.holder = 'plan', j.schema_version, NULL),
+         -- The amount is the first positive whole number among those that may say it.
+         CASE WHEN JSON_TYPE(t.amount) IN ('INTEGER', 'UNSIGNED INTEGER') AND t.amount > 0 THEN t.amount
+              WHEN s.holder = 'product' THEN NULL
+              WHEN JSON_TYPE(t.limit_amount) IN ('INTEGER', 'UNSIGNED INTEGER') AND t.limit_amount > 0 THEN t.limit_amount
+              WHEN JSON_TYPE(t.max_amount) IN ('INTEGER', 'UNSIGNED INTEGER') AND t.max_amount > 0 THEN t.max_amount END,
+         t.grant_kind, IF(s.holder = 'plan', t.effective_policy, NULL), IF(s.holder = 'plan', t.duration_policy, NULL), t.duration_days,
+         IF(s.holder = 'product', t.metadata, NULL),
+         JSON_UNQUOTE(JSON_EXTRACT(JSON_KEYS(CASE
+           WHEN JSON_TYPE(j.entry) <> 'OBJECT' THEN NULL
+           WHEN s.holder = 'plan' THEN JSON_REMOVE(j.entry, '$.code', '$.schemaVersion', '$.valueJson')
+           ELSE JSON_REMOVE(j.entry, '$.code', '$.amount', '$.grantKind', '$.durationDays', '$.metadataJson') END), '$[0]')),
+         JSON_UNQUOTE(JSON_EXTRACT(JSON_KEYS(CASE
+           WHEN s.holder = 'plan' AND JSON_TYPE(j.value_json) = 'OBJECT'
+             THEN JSON_REMOVE(j.value_json, '$.amount', '$.limit', '$.max', '$.grantKind', '$.effectivePolicy', '$.durationPolicy', '$.durationDays') END), '$[0]'))
     FROM bootstrap_sets AS s
-    JOIN JSON_TABLE(s.entitlements, '$[*]' COLUMNS (entry_no FOR ORDINALITY, entry JSON PATH '$')) AS j;
+    JOIN JSON_TABLE(s.entitlements, '$[*]' COLUMNS (
+           entry_no FOR ORDINALITY, entry JSON PATH '$', code JSON PATH '$.code', schema_version JSON PATH '$.schemaVersion', value_json JSON PATH '$.valueJson')) AS j
+    LEFT JOIN JSON_TABLE(IF(s.holder = 'plan', j.value_json, j.entry), '$' COLUMNS (
+           amount JSON PATH '$.amount', limit_amount JSON PATH '$.limit', max_amount JSON PATH '$.max', grant_kind JSON PATH '$.grantKind',
+           effective_policy JSON PATH '$.effectivePolicy', duration_policy JSON PATH '$.durationPolicy', duration_days JSON PATH '$.durationDays',
+           metadata JSON PATH '$.metadataJson')) AS t ON TRUE;
 
   -- Codes are compared byte for byte: as text, a blank at the end would not count.
   UPDATE bootstrap_entries AS e
     JOIN billing_entitlement_definitions AS d
-      ON JSON_TYPE(JSON_EXTRACT(e.entry, '$.code')) = 'STRING'
-     AND CAST(d.code AS BINARY) = CAST(JSON_UNQUOTE(JSON_EXTRACT(e.entry, '$.code')) AS BINARY)
+      ON JSON_TYPE(e.code_json) = 'STRING' AND CAST(d.code AS BINARY) = CAST(JSON_UNQUOTE(e.code_json) AS BINARY)
      SET e.definition_id = d.id, e.code = d.code, e.is_state = d.entitlement_type = 'state';
-  -- The amount is the first positive whole number among those that may say it. What is left out has the column's default; what is none of the
-  -- allowed words stays null, and stops below.
+  -- What is left out has the column's default. What is none of the allowed words stays null, and stops below.
   UPDATE bootstrap_entries AS e
-     SET e.amount_json = CASE
-           WHEN JSON_TYPE(JSON_EXTRACT(e.terms, '$.amount')) IN ('INTEGER', 'UNSIGNED INTEGER') AND JSON_EXTRACT(e.terms, '$.amount') > 0
-             THEN JSON_EXTRACT(e.terms, '$.amount')
-           WHEN e.holder = 'product' THEN NULL
-           WHEN JSON_TYPE(JSON_EXTRACT(e.terms, '$.limit')) IN ('INTEGER', 'UNSIGNED INTEGER') AND JSON_EXTRACT(e.terms, '$.limit') > 0
-             THEN JSON_EXTRACT(e.terms, '$.limit')
-           WHEN JSON_TYPE(JSON_EXTRACT(e.terms, '$.max')) IN ('INTEGER', 'UNSIGNED INTEGER') AND JSON_EXTRACT(e.terms, '$.max') > 0
-             THEN JSON_EXTRACT(e.terms, '$.max')
-         END,
-         e.grant_kind = CASE
-           WHEN e.holder = 'product' THEN
-             IF(JSON_EXTRACT(e.terms, '$.grantKind') MEMBER OF ('["one_off_topup", "timeboxed_addon"]'), JSON_UNQUOTE(JSON_EXTRACT(e.terms, '$.grantKind')), NULL)
-           WHEN JSON_EXTRACT(e.terms, '$.grantKind') IS NULL THEN 'plan_base'
-           WHEN JSON_EXTRACT(e.terms, '$.grantKind') MEMBER OF ('["plan_base", "plan_bonus"]') THEN JSON_UNQUOTE(JSON_EXTRACT(e.terms, '$.grantKind'))
-         END,
+     SET e.grant_kind = CASE
+           WHEN e.holder = 'plan' AND e.kind_json IS NULL THEN 'plan_base'
+           WHEN e.holder = 'plan' AND e.kind_json MEMBER OF ('["plan_base", "plan_bonus"]') THEN JSON_UNQUOTE(e.kind_json)
+           WHEN e.holder = 'product' AND e.kind_json MEMBER OF ('["one_off_topup", "timeboxed_addon"]') THEN JSON_UNQUOTE(e.kind_json) END,
          e.effective_policy = CASE
-           WHEN JSON_EXTRACT(e.terms, '$.effectivePolicy') IS NULL THEN 'on_assignment_current'
-           WHEN JSON_EXTRACT(e.terms, '$.effectivePolicy') MEMBER OF ('["on_assignment_current", "on_period_paid"]')
-             THEN JSON_UNQUOTE(JSON_EXTRACT(e.terms, '$.effectivePolicy'))
-         END,
+           WHEN e.effective_json IS NULL THEN 'on_assignment_current'
+           WHEN e.effective_json MEMBER OF ('["on_assignment_current", "on_period_paid"]') THEN JSON_UNQUOTE(e.effective_json) END,
          e.duration_policy = CASE
-           WHEN JSON_EXTRACT(e.terms, '$.durationPolicy') IS NULL THEN 'while_current'
-           WHEN JSON_EXTRACT(e.terms, '$.durationPolicy') MEMBER OF ('["while_current", "period_window", "fixed_duration"]')
-             THEN JSON_UNQUOTE(JSON_EXTRACT(e.terms, '$.durationPolicy'))
-         END,
-         e.days_json = NULLIF(JSON_EXTRACT(e.terms, '$.durationDays'), CAST('null' AS JSON)),
-         e.metadata = IF(e.holder = 'product', NULLIF(JSON_EXTRACT(e.terms, '$.metadataJson'), CAST('null' AS JSON)), NULL),
-         e.unknown_field = JSON_UNQUOTE(JSON_EXTRACT(JSON_KEYS(IF(JSON_TYPE(e.entry) <> 'OBJECT', NULL,
-           IF(e.holder = 'plan', JSON_REMOVE(e.entry, '$.code', '$.schemaVersion', '$.valueJson'),
-                                 JSON_REMOVE(e.entry, '$.code', '$.amount', '$.grantKind', '$.durationDays', '$.metadataJson')))), '$[0]')),
-         e.unknown_term = JSON_UNQUOTE(JSON_EXTRACT(JSON_KEYS(IF(e.holder = 'product' OR JSON_TYPE(e.terms) <> 'OBJECT', NULL,
-           JSON_REMOVE(e.terms, '$.amount', '$.limit', '$.max', '$.grantKind', '$.effectivePolicy', '$.durationPolicy', '$.durationDays'))), '$[0]'));
+           WHEN e.duration_json IS NULL THEN 'while_current'
+           WHEN e.duration_json MEMBER OF ('["while_current", "period_window", "fixed_duration"]') THEN JSON_UNQUOTE(e.duration_json) END;
 
-  SELECT CONCAT('BOOTSTRAP_', SUBSTRING_INDEX(x.problem, ':', 1), ': ', x.place, SUBSTRING(x.problem, LOCATE(':', x.problem) + 1)) INTO v_problem
+  SELECT CONCAT('BOOTSTRAP_', SUBSTRING_INDEX(x.problem, '@', 1), ': ', x.place, SUBSTRING(x.problem, LOCATE('@', x.problem) + 1)) INTO v_problem
     FROM (SELECT e.set_no, e.entry_no, e.place, CASE
-            WHEN JSON_TYPE(e.entry) <> 'OBJECT' THEN 'BAD_ENTRY:: is not an object'
-            WHEN e.unknown_field IS NOT NULL THEN CONCAT('BAD_ENTRY:: no field ', e.unknown_field)
-            WHEN e.definition_id IS NULL THEN CONCAT('UNKNOWN_CODE:.code: no definition ', COALESCE(JSON_UNQUOTE(JSON_EXTRACT(e.entry, '$.code')), 'is named'))
-            WHEN e.holder = 'plan' AND NOT (JSON_TYPE(JSON_EXTRACT(e.entry, '$.schemaVersion')) IN ('INTEGER', 'UNSIGNED INTEGER')
-                                            AND JSON_EXTRACT(e.entry, '$.schemaVersion') = 1) THEN 'BAD_ENTRY:.schemaVersion: is not 1'
-            WHEN e.holder = 'plan' AND COALESCE(JSON_TYPE(e.terms), '') <> 'OBJECT' THEN 'NO_AMOUNT:.valueJson: is not an object with an amount'
-            WHEN e.unknown_term IS NOT NULL THEN CONCAT('BAD_ENTRY:.valueJson: no field ', e.unknown_term)
-            WHEN e.amount_json IS NULL AND e.holder = 'plan' THEN 'NO_AMOUNT:.valueJson: no positive whole amount, limit or max'
-            WHEN e.amount_json IS NULL THEN 'NO_AMOUNT:.amount: is no positive whole number'
-            WHEN e.amount_json > 9007199254740991 THEN CONCAT('NO_AMOUNT:: ', e.amount_json, ' is more than 9007199254740991')
-            WHEN e.is_state AND e.amount_json <> 1 THEN CONCAT('NO_AMOUNT:: ', e.amount_json, ' of a state, which is 1')
-            WHEN e.grant_kind IS NULL THEN CONCAT('BAD_ENTRY:: no such grantKind ', COALESCE(JSON_EXTRACT(e.terms, '$.grantKind'), ''))
-            WHEN e.effective_policy IS NULL THEN CONCAT('BAD_ENTRY:: no such effectivePolicy ', JSON_EXTRACT(e.terms, '$.effectivePolicy'))
-            WHEN e.duration_policy IS NULL THEN CONCAT('BAD_ENTRY:: no such durationPolicy ', JSON_EXTRACT(e.terms, '$.durationPolicy'))
-            WHEN (e.days_json IS NOT NULL) <> IF(e.holder = 'plan', e.duration_policy = 'fixed_duration', e.grant_kind = 'timeboxed_addon')
-              THEN CONCAT('BAD_ENTRY:: durationDays ', IF(e.days_json IS NULL, 'is required with ', 'does not go with '),
+            WHEN COALESCE(JSON_TYPE(e.entry), '') <> 'OBJECT' THEN 'BAD_ENTRY@: is not an object'
+            WHEN e.unknown_field IS NOT NULL THEN CONCAT('BAD_ENTRY@: no field ', e.unknown_field)
+            WHEN e.code_json IS NULL THEN 'UNKNOWN_CODE@.code: is missing'
+            WHEN e.definition_id IS NULL THEN CONCAT('UNKNOWN_CODE@.code: no definition ', JSON_UNQUOTE(e.code_json))
+            WHEN NOT (JSON_TYPE(e.version_json) IN ('INTEGER', 'UNSIGNED INTEGER') AND e.version_json = 1) THEN 'BAD_ENTRY@.schemaVersion: is not 1'
+            WHEN COALESCE(JSON_TYPE(e.terms), '') <> 'OBJECT' THEN 'NO_AMOUNT@.valueJson: is not an object with an amount'
+            WHEN e.unknown_term IS NOT NULL THEN CONCAT('BAD_ENTRY@.valueJson: no field ', e.unknown_term)
+            WHEN e.amount_json IS NULL THEN IF(e.holder = 'plan', 'NO_AMOUNT@.valueJson: no positive whole amount, limit or max', 'NO_AMOUNT@.amount: no positive whole number')
+            WHEN e.amount_json > 9007199254740991 THEN CONCAT('NO_AMOUNT@: ', e.amount_json, ' is more than 9007199254740991')
+            WHEN e.is_state AND e.amount_json <> 1 THEN CONCAT('NO_AMOUNT@: ', e.amount_json, ' of a state, which is 1')
+            WHEN e.grant_kind IS NULL THEN CONCAT('BAD_ENTRY@: ', IF(e.kind_json IS NULL, 'grantKind is missing', CONCAT('no grantKind ', e.kind_json)))
+            WHEN e.effective_policy IS NULL THEN CONCAT('BAD_ENTRY@: no effectivePolicy ', e.effective_json)
+            WHEN e.duration_policy IS NULL THEN CONCAT('BAD_ENTRY@: no durationPolicy ', e.duration_json)
+            WHEN (e.days_json IS NOT NULL) <> (e.duration_policy = 'fixed_duration' OR e.grant_kind = 'timeboxed_addon')
+              THEN CONCAT('BAD_ENTRY@: durationDays ', IF(e.days_json IS NULL, 'is required with ', 'does not go with '),
                           IF(e.holder = 'plan', e.duration_policy, e.grant_kind))
             WHEN NOT (JSON_TYPE(e.days_json) IN ('INTEGER', 'UNSIGNED INTEGER') AND e.days_json BETWEEN 1 AND 36500)
-              THEN 'BAD_ENTRY:: durationDays is not 1 to 36500'
-            WHEN JSON_TYPE(e.metadata) <> 'OBJECT' THEN 'BAD_ENTRY:.metadataJson: is not an object'
+              THEN CONCAT('BAD_ENTRY@: durationDays is not 1 to 36500: ', e.days_json)
+            WHEN JSON_TYPE(e.metadata) <> 'OBJECT' OR JSON_STORAGE_SIZE(e.metadata) > 2048 THEN 'BAD_ENTRY@.metadataJson: is not an object of up to 2048 bytes'
           END AS problem
             FROM bootstrap_entries AS e) AS x
    WHERE x.problem IS NOT NULL

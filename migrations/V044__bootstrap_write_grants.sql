@@ -42,7 +42,7 @@ BEGIN
          g.duration_policy <> 'while_current',
          CASE g.duration_policy
            WHEN 'period_window' THEN g.period_end_at
-           WHEN 'fixed_duration' THEN IF(g.duration_days < TIMESTAMPDIFF(DAY, g.effective_at, v_end_of_time), g.effective_at + INTERVAL g.duration_days DAY, NULL)
+           WHEN 'fixed_duration' THEN CASE WHEN g.duration_days < TIMESTAMPDIFF(DAY, g.effective_at, v_end_of_time) THEN g.effective_at + INTERVAL g.duration_days DAY END
          END,
          'plan_assignment', g.id,
          CONCAT('assignment:', g.id, ':', g.plan_code, ':', g.code, ':', g.grant_kind,
@@ -61,7 +61,7 @@ BEGIN
             JOIN billing_entitlement_definitions AS d ON d.id = t.definition_id
            WHERE a.status = 'current') AS g
    WHERE g.effective_at IS NOT NULL
-   ORDER BY g.id, g.code, g.grant_kind;
+   ORDER BY g.id, g.definition_id, g.grant_kind;
 
   -- Purchases. The quantities of a product's lines add up. Of what was paid back in part, the same part of what was bought is gone, rounded in the customer's favour.
   INSERT INTO bootstrap_grants
@@ -85,7 +85,7 @@ BEGIN
             JOIN billing_product_entitlement_templates AS t ON t.product_id = q.id
             JOIN billing_entitlement_definitions AS d ON d.id = t.definition_id
            WHERE u.status IN ('paid', 'partially_refunded')) AS g
-   ORDER BY g.id, g.product_code, g.code, g.grant_kind;
+   ORDER BY g.id, g.definition_id, g.product_code, g.grant_kind;
 
   SELECT CONCAT('BOOTSTRAP_EXPIRES_BEFORE_START: ', g.place, ': ', g.code, ' would expire ',
                 IF(g.expires_at IS NULL, 'after the end of time', CONCAT('at ', g.expires_at, ', not after ', g.effective_at)))
