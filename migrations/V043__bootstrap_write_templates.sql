@@ -20,8 +20,8 @@ BEGIN
   CALL bootstrap_stop_on(v_problem);
 
   -- A template that is there already, by hand or from a run that was killed before it was recorded, may say the same and nothing else.
-  SELECT CONCAT('BOOTSTRAP_KEY_COLLISION: ', x.place, ': ', x.template, ' says otherwise') INTO v_problem
-    FROM (SELECT e.set_no, e.entry_no, e.place, CONCAT('billing_plan_entitlement_templates ', t.id) AS template
+  SELECT CONCAT('BOOTSTRAP_KEY_COLLISION: ', x.place, ': template ', x.template_id, ' says otherwise') INTO v_problem
+    FROM (SELECT e.set_no, e.entry_no, e.place, t.id AS template_id
             FROM bootstrap_entries AS e
             JOIN billing_plan_entitlement_templates AS t ON t.plan_id = e.holder_id AND t.definition_id = e.definition_id AND t.grant_kind = e.grant_kind
            WHERE e.holder = 'plan'
@@ -30,8 +30,8 @@ BEGIN
    ORDER BY x.set_no, x.entry_no
    LIMIT 1;
   CALL bootstrap_stop_on(v_problem);
-  SELECT CONCAT('BOOTSTRAP_KEY_COLLISION: ', x.place, ': ', x.template, ' says otherwise') INTO v_problem
-    FROM (SELECT e.set_no, e.entry_no, e.place, CONCAT('billing_product_entitlement_templates ', t.id) AS template
+  SELECT CONCAT('BOOTSTRAP_KEY_COLLISION: ', x.place, ': template ', x.template_id, ' says otherwise') INTO v_problem
+    FROM (SELECT e.set_no, e.entry_no, e.place, t.id AS template_id
             FROM bootstrap_entries AS e
             JOIN billing_product_entitlement_templates AS t ON t.product_id = e.holder_id AND t.definition_id = e.definition_id AND t.grant_kind = e.grant_kind
            WHERE e.holder = 'product'

@@ -87,8 +87,8 @@ BEGIN
            WHERE u.status IN ('paid', 'partially_refunded')) AS g
    ORDER BY g.id, g.definition_id, g.product_code, g.grant_kind;
 
-  SELECT CONCAT('BOOTSTRAP_EXPIRES_BEFORE_START: ', g.place, ': ', g.code, ' would expire ',
-                IF(g.expires_at IS NULL, 'after the end of time', CONCAT('at ', g.expires_at, ', not after ', g.effective_at)))
+  SELECT CONCAT('BOOTSTRAP_EXPIRES_BEFORE_START: ', g.place,
+                IF(g.expires_at IS NULL, ': no instant is so late as the end', CONCAT(': ends ', g.expires_at, ', not after the start')), ' of ', g.code)
     INTO v_problem
     FROM bootstrap_grants AS g
    WHERE g.is_ending AND (g.expires_at IS NULL OR g.expires_at <= g.effective_at)

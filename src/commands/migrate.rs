@@ -130,10 +130,10 @@ fn print(report: &Report, release: &Release, reach: Reach) {
         println!("note: {notice}");
     }
     if reach == Reach::BeforeBootstrap {
-        println!(
-            "{} migrations applied. Load your data, then run consumable migrate: it reads it.",
-            report.migrations.len()
-        );
+        // A notice says why there is nothing to load for.
+        if report.notices.is_empty() {
+            println!("The tables are there. Load your data, then run consumable migrate: it reads it.");
+        }
         return;
     }
     if report.settled > 0 {

@@ -196,22 +196,22 @@ async fn refinery_itself_bootstraps_the_same() {
     is_as_the_model_says(&mut session, &world, zero).await;
 }
 
-/// Rows that another session has written and not committed, without foreign keys, so that nothing else of them is locked: a run waits
-/// when it comes to write the same. A lock of a row: when it comes to read it.
+/// A table, and what another session does to it and does not commit: a row that it locks, which a run waits for when it comes to read it; or one
+/// that it writes, without foreign keys, so that nothing else of it is locked, for which a run waits when it comes to write the same.
 #[rustfmt::skip]
 const STEPS: &[(&str, &str)] = &[
-    ("reading plans", "SELECT id FROM billing_plans WHERE id = 2 FOR UPDATE"),
-    ("reading products", "SELECT id FROM billing_products WHERE id = 2 FOR UPDATE"),
-    ("reading the input table", "INSERT INTO billing_bootstrap_entitlements VALUES ('plan', 'late', '[]')"),
-    ("reading subjects", "SELECT id FROM billable_entities WHERE id = 2 FOR UPDATE"),
-    ("reading assignments", "SELECT id FROM billing_plan_assignments WHERE id = 2 FOR UPDATE"),
-    ("reading purchases", "SELECT id FROM billing_purchases WHERE id = 2 FOR UPDATE"),
-    ("reading lines", "SELECT line_no FROM billing_purchase_lines WHERE purchase_id = 2 AND line_no = 1 FOR UPDATE"),
-    ("making templates of plans", "INSERT INTO billing_plan_entitlement_templates (plan_id, definition_id, amount, created_at) SELECT 1, d.id, 1, '2026-01-01' FROM billing_entitlement_definitions AS d"),
-    ("making templates of products", "INSERT INTO billing_product_entitlement_templates (product_id, definition_id, grant_kind, amount, created_at) SELECT p.id, d.id, 'one_off_topup', 1, '2026-01-01' FROM billing_entitlement_definitions AS d JOIN (SELECT 1 AS id UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7) AS p"),
-    ("making grants", "INSERT INTO billing_entitlement_grants (subject_id, definition_id, grant_kind, amount, effective_at, source, plan_assignment_id, dedupe_key, content_sha256, created_by, created_at) VALUES (1, 1, 'plan_base', 1, '2026-01-01', 'plan_assignment', 1, 'LAST', REPEAT('x', 32), 'x', '2026-01-01')"),
-    ("opening balances", "INSERT INTO billing_entitlement_balances (subject_id, definition_id, history_no, window_start_at, window_end_at, segment_no, settled_at, granted_amount, allotment_amount, allotment_given_amount, overage_amount, segment_start_consumed_amount, segment_start_left_amount, segment_consumed_amount, held_amount, last_sequence_no) SELECT s.id, d.id, 0, '2026-01-01', '2026-01-02', 0, '2026-01-01', 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM (WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT n.id + 1 FROM n WHERE n.id < 60) SELECT n.id FROM n) AS s JOIN billing_entitlement_definitions AS d"),
-    ("naming payments", "INSERT INTO billing_purchase_references (provider, reference_id, purchase_id) VALUES ('stripe', 'pi_120', 1)"),
+    ("billing_plans", "SELECT id FROM billing_plans WHERE id = 2 FOR UPDATE"),
+    ("billing_products", "SELECT id FROM billing_products WHERE id = 2 FOR UPDATE"),
+    ("billing_bootstrap_entitlements", "INSERT INTO billing_bootstrap_entitlements VALUES ('plan', 'late', '[]')"),
+    ("billable_entities", "SELECT id FROM billable_entities WHERE id = 2 FOR UPDATE"),
+    ("billing_plan_assignments", "SELECT id FROM billing_plan_assignments WHERE id = 2 FOR UPDATE"),
+    ("billing_purchases", "SELECT id FROM billing_purchases WHERE id = 2 FOR UPDATE"),
+    ("billing_purchase_lines", "SELECT line_no FROM billing_purchase_lines WHERE purchase_id = 2 AND line_no = 1 FOR UPDATE"),
+    ("billing_plan_entitlement_templates", "INSERT INTO billing_plan_entitlement_templates (plan_id, definition_id, amount, created_at) SELECT 1, d.id, 1, '2026-01-01' FROM billing_entitlement_definitions AS d"),
+    ("billing_product_entitlement_templates", "INSERT INTO billing_product_entitlement_templates (product_id, definition_id, grant_kind, amount, created_at) SELECT p.id, d.id, 'one_off_topup', 1, '2026-01-01' FROM billing_entitlement_definitions AS d JOIN (SELECT 1 AS id UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7) AS p"),
+    ("billing_entitlement_grants", "INSERT INTO billing_entitlement_grants (subject_id, definition_id, grant_kind, amount, effective_at, source, plan_assignment_id, dedupe_key, content_sha256, created_by, created_at) VALUES (1, 1, 'plan_base', 1, '2026-01-01', 'plan_assignment', 1, 'LAST', REPEAT('x', 32), 'x', '2026-01-01')"),
+    ("billing_entitlement_balances", "INSERT INTO billing_entitlement_balances (subject_id, definition_id, history_no, window_start_at, window_end_at, segment_no, settled_at, granted_amount, allotment_amount, allotment_given_amount, overage_amount, segment_start_consumed_amount, segment_start_left_amount, segment_consumed_amount, held_amount, last_sequence_no) SELECT s.id, d.id, 0, '2026-01-01', '2026-01-02', 0, '2026-01-01', 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM (WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT n.id + 1 FROM n WHERE n.id < 60) SELECT n.id FROM n) AS s JOIN billing_entitlement_definitions AS d"),
+    ("billing_purchase_references", "INSERT INTO billing_purchase_references (provider, reference_id, purchase_id) VALUES ('stripe', 'pi_120', 1)"),
 ];
 
 #[tokio::test]
@@ -220,7 +220,7 @@ async fn killed_at_any_step_it_changes_nothing_and_the_next_run_does_it_all() {
     let (database, mut session, zero) = loaded(&world).await;
     let last = world.grants(zero).last().unwrap().key.clone();
     let before = everything(&mut session).await;
-    for (step, statement) in STEPS {
+    for (table, statement) in STEPS {
         let mut holder = database.session().await;
         holder
             .query_drop("SET foreign_key_checks = 0; START TRANSACTION")
@@ -229,12 +229,12 @@ async fn killed_at_any_step_it_changes_nothing_and_the_next_run_does_it_all() {
         holder.query_drop(statement.replace("LAST", &last)).await.unwrap();
         let url = database.url();
         let killed = tokio::spawn(async move { migrate(&url, &Release::embedded().unwrap(), &|_| ()).await });
-        let stuck = blocked(&mut session, step).await;
+        let stuck = blocked(&mut session, table).await;
         session.query_drop(format!("KILL {stuck}")).await.unwrap();
-        assert!(killed.await.unwrap().is_err(), "{step}");
+        assert!(killed.await.unwrap().is_err(), "{table}");
         holder.query_drop("ROLLBACK").await.unwrap();
         gone(&mut session, stuck).await;
-        assert_eq!(everything(&mut session).await, before, "{step}");
+        assert_eq!(everything(&mut session).await, before, "{table}");
     }
     run(&database).await;
     is_as_the_model_says(&mut session, &world, zero).await;
@@ -290,7 +290,7 @@ async fn killed_while_balances_are_opened_the_next_run_opens_the_rest() {
     holder.query_drop(lock).await.unwrap();
     let url = database.url();
     let killed = tokio::spawn(async move { migrate(&url, &Release::embedded().unwrap(), &|_| ()).await });
-    let stuck = blocked(&mut session, "opening").await;
+    let stuck = blocked(&mut session, "billing_entitlement_grant_balances").await;
     session.query_drop(format!("KILL {stuck}")).await.unwrap();
     assert!(killed.await.unwrap().is_err());
     holder.query_drop("ROLLBACK").await.unwrap();
@@ -303,17 +303,20 @@ async fn killed_while_balances_are_opened_the_next_run_opens_the_rest() {
     is_as_the_model_says(&mut session, &world, zero).await;
 }
 
-/// The session of this database that waits for a row lock.
-async fn blocked(session: &mut Conn, step: &str) -> u32 {
+/// The session of this database that waits for a row lock, which must be one of this table.
+async fn blocked(session: &mut Conn, table: &str) -> u32 {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let waiting = "SELECT t.PROCESSLIST_ID FROM performance_schema.data_lock_waits AS w
+        let waiting = "SELECT t.PROCESSLIST_ID, l.OBJECT_NAME FROM performance_schema.data_lock_waits AS w
                          JOIN performance_schema.threads AS t ON t.THREAD_ID = w.REQUESTING_THREAD_ID
+                         JOIN performance_schema.data_locks AS l ON l.ENGINE_LOCK_ID = w.REQUESTING_ENGINE_LOCK_ID
                         WHERE t.PROCESSLIST_DB = DATABASE()";
-        if let Some(connection) = session.query_first(waiting).await.unwrap() {
+        let found: Option<(u32, String)> = session.query_first(waiting).await.unwrap();
+        if let Some((connection, of)) = found {
+            assert_eq!(of, table);
             return connection;
         }
-        assert!(Instant::now() < deadline, "{step}: nobody ever waited");
+        assert!(Instant::now() < deadline, "{table}: nobody ever waited");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
