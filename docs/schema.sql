@@ -76,7 +76,6 @@ CREATE TABLE `billing_entitlement_balances` (
   KEY `ix_balances_due` (`due_at`),
   KEY `ix_balances_definition` (`definition_id`),
   CONSTRAINT `fk_balances_definition` FOREIGN KEY (`definition_id`) REFERENCES `billing_entitlement_definitions` (`id`),
-  CONSTRAINT `fk_balances_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_balances_amounts` CHECK (((`granted_amount` >= 0) and (`allotment_amount` >= 0) and (`allotment_given_amount` >= 0) and (`overage_amount` >= 0) and (`segment_start_consumed_amount` >= 0) and (`segment_consumed_amount` >= 0) and (`held_amount` >= 0))),
   CONSTRAINT `ck_balances_history` CHECK (((`history_no` = 0) or ((`next_change_at` is null) and (`held_amount` = 0)))),
   CONSTRAINT `ck_balances_window` CHECK ((`window_end_at` > `window_start_at`))
@@ -224,7 +223,6 @@ CREATE TABLE `billing_entitlement_holds` (
   KEY `ix_holds_pending` (`subject_id`,`definition_id`,`status`,`expires_at`),
   KEY `ix_holds_definition` (`definition_id`),
   CONSTRAINT `fk_holds_definition` FOREIGN KEY (`definition_id`) REFERENCES `billing_entitlement_definitions` (`id`),
-  CONSTRAINT `fk_holds_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_holds_amount` CHECK ((`amount` between 1 and 9007199254740991)),
   CONSTRAINT `ck_holds_interval` CHECK ((`expires_at` > `created_at`))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='amounts set aside';
@@ -287,13 +285,18 @@ CREATE TABLE `billing_events` (
   `payload` mediumblob NOT NULL COMMENT 'the body exactly as sent, 1 MiB at most',
   `outcome` enum('received','applied','ignored','failed') NOT NULL,
   `failure` varchar(1000) DEFAULT NULL COMMENT 'why it could not be applied',
+  `ignored_because` varchar(255) DEFAULT NULL COMMENT 'why nothing follows from it',
+  `subject_id` bigint unsigned DEFAULT NULL COMMENT 'whom it is about, where that is known',
   `attempts` int unsigned NOT NULL DEFAULT '0',
   `received_at` datetime(3) NOT NULL COMMENT 'UTC',
   `resolved_at` datetime(3) DEFAULT NULL COMMENT 'UTC; when it was applied or ignored',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_events_provider_event` (`provider`,`provider_event_id`),
-  KEY `ix_events_outcome` (`outcome`,`received_at`),
+  KEY `ix_events_outcome` (`outcome`,`id`),
+  KEY `ix_events_subject` (`subject_id`,`id`),
+  CONSTRAINT `fk_events_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_events_failure` CHECK (((`outcome` = _utf8mb4'failed') = (`failure` is not null))),
+  CONSTRAINT `ck_events_ignored` CHECK (((`outcome` = _utf8mb4'ignored') = (`ignored_because` is not null))),
   CONSTRAINT `ck_events_payload` CHECK ((length(`payload`) <= 1048576)),
   CONSTRAINT `ck_events_resolved` CHECK (((`outcome` in (_utf8mb4'applied',_utf8mb4'ignored')) = (`resolved_at` is not null)))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='inbox of provider events';
@@ -342,17 +345,22 @@ CREATE TABLE `billing_plan_assignments` (
   `dedupe_key` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'what made it: the same again makes no second one',
   `created_by` varchar(128) NOT NULL COMMENT 'who made it',
   `created_at` datetime(3) NOT NULL COMMENT 'UTC',
+  `failure_count` int unsigned NOT NULL DEFAULT '0' COMMENT 'attempts to make a scheduled plan current that failed in a row',
+  `last_failure` varchar(255) DEFAULT NULL COMMENT 'what the newest of them said',
+  `retry_at` datetime(3) DEFAULT NULL COMMENT 'UTC; set aside until then',
   `current_subject_id` bigint unsigned GENERATED ALWAYS AS (if((`status` = _utf8mb4'current'),`subject_id`,NULL)) VIRTUAL COMMENT 'carries the unique key below',
+  `due_at` datetime(3) GENERATED ALWAYS AS (if((`status` = _utf8mb4'scheduled'),greatest(`effective_at`,coalesce(`retry_at`,`effective_at`)),NULL)) STORED COMMENT 'UTC; when the scheduler makes it current',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_assignments_dedupe` (`dedupe_key`),
   UNIQUE KEY `uq_assignments_current` (`current_subject_id`),
   KEY `ix_assignments_subject` (`subject_id`,`effective_at`),
-  KEY `ix_assignments_status` (`status`,`effective_at`),
+  KEY `ix_assignments_due` (`due_at`),
   KEY `ix_assignments_plan` (`plan_id`),
   CONSTRAINT `fk_assignments_plan` FOREIGN KEY (`plan_id`) REFERENCES `billing_plans` (`id`),
   CONSTRAINT `fk_assignments_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_assignments_ended` CHECK (((`status` in (_utf8mb4'ended',_utf8mb4'cancelled')) = (`ended_at` is not null))),
-  CONSTRAINT `ck_assignments_period` CHECK ((`period_end_at` > `period_start_at`))
+  CONSTRAINT `ck_assignments_period` CHECK ((`period_end_at` > `period_start_at`)),
+  CONSTRAINT `ck_assignments_quantity` CHECK ((`quantity` between 1 and 1000000))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='plans of subjects over time';
 
 CREATE TABLE `billing_plan_entitlement_templates` (
@@ -485,11 +493,14 @@ CREATE TABLE `billing_purchase_lines` (
 
 CREATE TABLE `billing_purchase_references` (
   `provider` varchar(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'stripe',
-  `reference_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'in_…, pi_…, cs_…',
-  `purchase_id` bigint unsigned NOT NULL,
+  `reference_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'in_…, pi_…, ch_…, cs_…',
+  `purchase_id` bigint unsigned DEFAULT NULL COMMENT 'null: see same_as_id',
+  `same_as_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL COMMENT 'another id of the same payment: in_…',
   PRIMARY KEY (`provider`,`reference_id`),
   KEY `ix_purchase_references_purchase` (`purchase_id`),
-  CONSTRAINT `fk_purchase_references_purchase` FOREIGN KEY (`purchase_id`) REFERENCES `billing_purchases` (`id`)
+  KEY `ix_purchase_references_same_as` (`provider`,`same_as_id`),
+  CONSTRAINT `fk_purchase_references_purchase` FOREIGN KEY (`purchase_id`) REFERENCES `billing_purchases` (`id`),
+  CONSTRAINT `ck_purchase_references_one` CHECK (((`purchase_id` is null) <> (`same_as_id` is null)))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='the provider''s ids of payments';
 
 CREATE TABLE `billing_purchases` (
@@ -507,14 +518,18 @@ CREATE TABLE `billing_purchases` (
   `period_end_at` datetime(3) DEFAULT NULL COMMENT 'UTC; end excluded',
   `purchased_at` datetime(3) NOT NULL COMMENT 'UTC',
   `created_at` datetime(3) NOT NULL COMMENT 'UTC',
+  `voided_at` datetime(3) DEFAULT NULL COMMENT 'UTC; when an operator took all of it back',
+  `voided_by` varchar(128) DEFAULT NULL COMMENT 'who did',
+  `void_reason` varchar(255) DEFAULT NULL COMMENT 'and why',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_purchases_provider_payment` (`provider`,`provider_payment_id`),
-  KEY `ix_purchases_subject` (`subject_id`,`purchased_at`),
+  KEY `ix_purchases_subject` (`subject_id`,`id`),
   KEY `ix_purchases_event` (`event_id`),
   CONSTRAINT `fk_purchases_event` FOREIGN KEY (`event_id`) REFERENCES `billing_events` (`id`),
   CONSTRAINT `fk_purchases_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_purchases_money` CHECK (((`paid_minor_units` >= 0) and (`refunded_minor_units` between 0 and `paid_minor_units`))),
-  CONSTRAINT `ck_purchases_period` CHECK ((`period_end_at` > `period_start_at`))
+  CONSTRAINT `ck_purchases_period` CHECK ((`period_end_at` > `period_start_at`)),
+  CONSTRAINT `ck_purchases_void` CHECK ((((`status` = _utf8mb4'voided') = (`voided_at` is not null)) and ((`voided_at` is null) = (`voided_by` is null)) and ((`voided_at` is null) = (`void_reason` is null))))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='what was bought';
 
 CREATE TABLE `billing_refunds` (
@@ -570,7 +585,6 @@ CREATE TABLE `billing_resource_snapshots` (
   PRIMARY KEY (`subject_id`,`definition_id`),
   KEY `ix_snapshots_definition` (`definition_id`),
   CONSTRAINT `fk_snapshots_definition` FOREIGN KEY (`definition_id`) REFERENCES `billing_entitlement_definitions` (`id`),
-  CONSTRAINT `fk_snapshots_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
   CONSTRAINT `ck_snapshots_count` CHECK ((`resource_count` between 0 and 9007199254740991))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='counts of resources';
 

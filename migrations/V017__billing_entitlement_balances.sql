@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_balances (
   INDEX ix_balances_due (due_at),
   -- Serves: the foreign key alone.
   INDEX ix_balances_definition (definition_id),
-  CONSTRAINT fk_balances_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id),
+  -- No foreign key to the subject: its check would lock the subject's row after the balance's, against the order of locks (sql/README.md).
   CONSTRAINT fk_balances_definition FOREIGN KEY (definition_id) REFERENCES billing_entitlement_definitions (id),
   -- Catches a window that contains no instant.
   CONSTRAINT ck_balances_window CHECK (window_end_at > window_start_at),

@@ -1,6 +1,7 @@
 -- Ledger, append-only: the subject used `amount`. Clustered on the key, so that the row itself is the replay check, and the
 -- row keeps the balance as this use left it, so that a replay gives the first answer. There are no foreign keys: a use is
--- only ever written under the lock of its balance row, which has them, and each would cost the hot path a second lock.
+-- only ever written under the lock of its balance row, which is made for a subject and a definition that were found, and each would cost the hot
+-- path a second lock.
 CREATE TABLE IF NOT EXISTS billing_entitlement_consumptions (
   subject_type    ENUM('billable_entity') NOT NULL DEFAULT 'billable_entity',
   subject_id      BIGINT UNSIGNED NOT NULL,

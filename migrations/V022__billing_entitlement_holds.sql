@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_holds (
   INDEX ix_holds_pending (subject_id, definition_id, status, expires_at),
   -- Serves: the foreign key alone.
   INDEX ix_holds_definition (definition_id),
-  CONSTRAINT fk_holds_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id),
+  -- No foreign key to the subject: its check would lock the subject's row after the balance's, against the order of locks (sql/README.md).
   CONSTRAINT fk_holds_definition FOREIGN KEY (definition_id) REFERENCES billing_entitlement_definitions (id),
   CONSTRAINT ck_holds_amount CHECK (amount BETWEEN 1 AND 9007199254740991),
   -- Catches a hold that never holds.

@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS billing_resource_snapshots (
   CONSTRAINT pk_snapshots PRIMARY KEY (subject_id, definition_id),
   -- Serves: the foreign key alone.
   INDEX ix_snapshots_definition (definition_id),
-  CONSTRAINT fk_snapshots_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id),
+  -- No foreign key to the subject: its check would lock the subject's row after the balance's, against the order of locks (sql/README.md).
   CONSTRAINT fk_snapshots_definition FOREIGN KEY (definition_id) REFERENCES billing_entitlement_definitions (id),
   CONSTRAINT ck_snapshots_count CHECK (resource_count BETWEEN 0 AND 9007199254740991)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'counts of resources';

@@ -102,6 +102,55 @@ impl TickSetting {
     }
 }
 
+/// Webhook secrets at once: two while one replaces the other, and some room for several endpoints.
+const MAX_WEBHOOK_SECRETS: usize = 10;
+
+/// `CONSUMABLE_STRIPE_WEBHOOK_SECRETS`: what the payment provider signs its events with.
+#[derive(Debug, Clone, Args)]
+pub struct WebhookSecretsSetting {
+    /// The secrets of the provider's webhook endpoint, such as whsec_…, with a comma between two.
+    ///
+    /// Any of them will do: while a secret is replaced, give the old and the new one. Without any, no event is believed.
+    // No default: who knows the secret may make purchases. Hidden in --help for the same reason.
+    #[arg(
+        long,
+        env = "CONSUMABLE_STRIPE_WEBHOOK_SECRETS",
+        value_name = "SECRETS",
+        hide_env_values = true
+    )]
+    stripe_webhook_secrets: Option<String>,
+}
+
+impl WebhookSecretsSetting {
+    /// The secrets, none where the setting is missing.
+    ///
+    /// # Errors
+    /// When one is not 16 to 255 visible ASCII characters, or when there are more than ten.
+    pub fn secrets(&self) -> Result<Vec<String>, SettingError> {
+        let text = self.stripe_webhook_secrets.as_deref().unwrap_or_default();
+        let secrets: Vec<String> = text
+            .split(',')
+            .map(|secret| secret.trim().to_owned())
+            .filter(|secret| !secret.is_empty())
+            .collect();
+        let is_secret =
+            |secret: &String| (16..=255).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic());
+        // The secrets themselves stay out of the sentence.
+        match secrets.iter().position(|secret| !is_secret(secret)) {
+            Some(place) => Err(SettingError(format!(
+                "CONSUMABLE_STRIPE_WEBHOOK_SECRETS has a wrong secret at place {}: each is 16 to 255 visible characters, with a \
+                 comma between two",
+                place + 1
+            ))),
+            None if secrets.len() > MAX_WEBHOOK_SECRETS => Err(SettingError(format!(
+                "CONSUMABLE_STRIPE_WEBHOOK_SECRETS has {} secrets, at most {MAX_WEBHOOK_SECRETS} may be in use at once",
+                secrets.len()
+            ))),
+            None => Ok(secrets),
+        }
+    }
+}
+
 /// `RUST_LOG`: what is logged, to the standard error.
 #[derive(Debug, Clone, Args)]
 pub struct LogSetting {
@@ -161,6 +210,32 @@ mod tests {
             assert!(!sentence.contains('\n'));
         }
         assert!(database(Some("mysql://u@h/db?socket=/s")).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_webhook_secret_is_named_and_not_shown() {
+        let secrets = |text: Option<&str>| {
+            let setting = WebhookSecretsSetting {
+                stripe_webhook_secrets: text.map(str::to_owned),
+            };
+            setting.secrets().map_err(|error| error.to_string())
+        };
+        assert_eq!(secrets(None), Ok(vec![]));
+        assert_eq!(secrets(Some("")), Ok(vec![]));
+        assert_eq!(
+            secrets(Some("whsec_0123456789, whsec_9876543210,")),
+            Ok(vec!["whsec_0123456789".into(), "whsec_9876543210".into()])
+        );
+        for wrong in ["whsec_0123456789,short", "whsec_0123456789,whsec_with a blank in it"] {
+            let sentence = secrets(Some(wrong)).unwrap_err();
+            assert!(
+                sentence.starts_with("CONSUMABLE_STRIPE_WEBHOOK_SECRETS has a wrong secret at place 2"),
+                "{sentence}"
+            );
+            assert!(!sentence.contains("short") && !sentence.contains("blank"), "{sentence}");
+        }
+        let many = ["whsec_0123456789"; 11].join(",");
+        assert!(secrets(Some(&many)).unwrap_err().contains("11 secrets"));
     }
 
     #[test]

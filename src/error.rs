@@ -60,6 +60,9 @@ codes! {
     52107 PlanNotFound "PLAN_NOT_FOUND"
     52108 ProductNotFound "PRODUCT_NOT_FOUND"
     52109 HoldNotFound "HOLD_NOT_FOUND"
+    52110 AssignmentNotFound "ASSIGNMENT_NOT_FOUND"
+    52111 PurchaseNotFound "PURCHASE_NOT_FOUND"
+    52112 EventNotFound "EVENT_NOT_FOUND"
     52201 IdempotencyConflict "IDEMPOTENCY_CONFLICT"
     52202 GrantEnded "GRANT_ENDED"
     52203 ProviderCustomerTaken "PROVIDER_CUSTOMER_TAKEN"
@@ -67,12 +70,14 @@ codes! {
     52205 HoldExpired "HOLD_EXPIRED"
     52206 HoldAlreadyResolved "HOLD_ALREADY_RESOLVED"
     52207 HoldAmountExceeded "HOLD_AMOUNT_EXCEEDED"
+    52210 PlanArchived "PLAN_ARCHIVED"
     52301 OccurredAtOutsideWindow "OCCURRED_AT_OUTSIDE_WINDOW"
     52302 DefinitionInactive "DEFINITION_INACTIVE"
     52303 NotConsumable "NOT_CONSUMABLE"
     52401 BillingLimitExceeded "BILLING_LIMIT_EXCEEDED"
     52402 BillingCapacityLocked "BILLING_CAPACITY_LOCKED"
     52901 SettlementStuck "SETTLEMENT_STUCK"
+    52902 EventNotApplied "EVENT_NOT_APPLIED"
 }
 
 impl Code {

@@ -31,7 +31,8 @@ pub async fn require(database_url: &str, release: &Release) -> Result<Vec<Differ
 /// Serves on `listener` until `shutdown` completes, then lets requests under way finish, for ten seconds at most.
 ///
 /// `database` is the pool of the database that `database_url` names, which should have passed [`require`]. What is due is
-/// looked for every `tick` at least.
+/// looked for every `tick` at least. Events of the payment provider are believed if they are signed with one of
+/// `webhook_secrets`.
 ///
 /// # Errors
 /// When the database cannot be asked at the start. Later on it may come and go.
@@ -41,6 +42,7 @@ pub async fn serve(
     release: Release,
     listener: TcpListener,
     tick: Duration,
+    webhook_secrets: Vec<String>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let relay = Relay::start(&database).await?;
@@ -50,6 +52,7 @@ pub async fn serve(
         database_url.to_owned(),
         release,
         relay.clone(),
+        webhook_secrets,
         stopped.clone(),
     );
     // What is settled is told to readers at once, not at the relay's next poll.

@@ -2,7 +2,7 @@
 --
 -- Called by    entitlement_grant_v1; whatever turns a plan or a purchase into grants; people, inside their own transaction.
 -- Transaction  needs the caller's.
--- Locks        the balance row (made if there is none), then its grant balances.
+-- Locks        the subject, shared, so that a change of its plan comes before or after; the balance row (made if there is none), then its grant balances.
 -- Idempotency  p_dedupe_key: the same key with the same content gives the first grant again and writes nothing.
 -- Parameters   p_subject_id    billable entity
 --              p_code          definition, 1 to 64 characters
@@ -80,7 +80,7 @@ BEGIN
   IF p_expires_at <= p_effective_at THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: expiresAt: must be after effectiveAt';
   END IF;
-  SELECT e.id INTO v_subject_id FROM billable_entities AS e WHERE e.id = p_subject_id;
+  SELECT e.id INTO v_subject_id FROM billable_entities AS e WHERE e.id = p_subject_id FOR SHARE;
   IF v_subject_id IS NULL THEN
     SIGNAL SQLSTATE '45101' SET MYSQL_ERRNO = 52101, MESSAGE_TEXT = 'SUBJECT_NOT_FOUND: no billable entity has this id';
   END IF;

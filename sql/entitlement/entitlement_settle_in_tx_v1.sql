@@ -7,7 +7,8 @@
 -- Parameters   p_subject_id, p_definition_id  the balance
 --              p_now         UTC; the caller's clock, read after it had its locks
 --              p_cause       null: only what the clock made due. grant, revocation: the caller has just written one, and it counts
---                            from p_now on. opened: make the balance row if there is none
+--                            from p_now on. opened: make the balance row if there is none. window_end: the caller has settled what was
+--                            due and then moved the subject's billing anchor: the window ends here, the next one is the new anchor's
 --              p_boundaries  out: how many boundaries the clock made due
 -- Results      none.
 -- Errors       SETTLEMENT_STUCK: more than 10,000 boundaries were due at once.
@@ -99,6 +100,8 @@ settling: BEGIN
       -- The caller has settled what was due before he wrote his cause, so it comes first. A clock that was set back never makes
       -- a segment that ends before it began.
       SET v_at = GREATEST(p_now, v_settled_at), v_cause = COALESCE(p_cause, 'opened'), v_cause_done = TRUE;
+      -- A window that began at this very instant keeps its shortest length.
+      SET v_window_end_at = IF(v_cause = 'window_end', GREATEST(v_at, v_window_start_at + INTERVAL 1000 MICROSECOND), v_window_end_at);
     ELSEIF v_next_change_at <= p_now AND v_next_change_at < v_lifetime_end THEN
       SET p_boundaries = p_boundaries + 1, v_at = v_next_change_at;
       CASE v_next_change_at

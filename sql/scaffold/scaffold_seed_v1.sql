@@ -2,7 +2,7 @@
 --
 -- Called by    consumable dev, unless --no-seed.
 -- Transaction  owns it. Inside an open one it refuses (error 1568) and leaves that one alone.
--- Locks        the plan row, so that two that seed at once make one demonstration.
+-- Locks        the plan row, so that two that seed at once make one demonstration; then as billing_assign_plan_in_tx_v1.
 -- Idempotency  what is there already stays as it is.
 -- Parameters   none.
 -- Results      one row: the billable entity, as billing_show_entity_in_tx_v1.
@@ -16,7 +16,7 @@ BEGIN
   DECLARE v_now DATETIME(3) DEFAULT UTC_TIMESTAMP(3);
   DECLARE v_entity_id, v_assignment_id, v_grant_id BIGINT UNSIGNED;
   DECLARE v_plan_id, v_product_id INT UNSIGNED;
-  DECLARE v_replayed BOOLEAN;
+  DECLARE v_changed, v_replayed BOOLEAN;
 
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   BEGIN
@@ -47,18 +47,9 @@ BEGIN
     ON DUPLICATE KEY UPDATE entity_ref = VALUES(entity_ref);
     SELECT e.id INTO v_entity_id FROM billable_entities AS e WHERE e.entity_type = 'workspace' AND e.entity_ref = 'acme';
 
-    SELECT a.id INTO v_assignment_id FROM billing_plan_assignments AS a WHERE a.dedupe_key = 'scaffold:acme';
-    IF v_assignment_id IS NULL THEN
-      INSERT INTO billing_plan_assignments (subject_id, plan_id, status, effective_at, dedupe_key, created_by, created_at)
-      VALUES (v_entity_id, v_plan_id, 'current', v_now, 'scaffold:acme', 'consumable dev', v_now);
-      SET v_assignment_id = LAST_INSERT_ID();
-      CALL entitlement_grant_in_tx_v1(v_entity_id, 'projects.max', 5, 'plan_base', NULL, NULL, NULL, 'plan_assignment', v_assignment_id, NULL,
-        CONCAT('assignment:', v_assignment_id, ':starter:projects.max:plan_base'), NULL, 'consumable dev', v_grant_id, v_replayed);
-      CALL entitlement_grant_in_tx_v1(v_entity_id, 'annuity.calculations.monthly', 100, 'plan_base', NULL, NULL, NULL, 'plan_assignment', v_assignment_id, NULL,
-        CONCAT('assignment:', v_assignment_id, ':starter:annuity.calculations.monthly:plan_base'), NULL, 'consumable dev', v_grant_id, v_replayed);
-      CALL entitlement_grant_in_tx_v1(v_entity_id, 'ai.credits', 1000, 'promo', NULL, NULL, NULL, 'operator', NULL, NULL,
-        'operator:scaffold:acme:ai.credits', 'Demonstration', 'consumable dev', v_grant_id, v_replayed);
-    END IF;
+    CALL billing_assign_plan_in_tx_v1(v_entity_id, v_plan_id, 1, NULL, NULL, NULL, NULL, 'scaffold:acme', 'consumable dev', v_assignment_id, v_changed);
+    CALL entitlement_grant_in_tx_v1(v_entity_id, 'ai.credits', 1000, 'promo', NULL, NULL, NULL, 'operator', NULL, NULL,
+      'operator:scaffold:acme:ai.credits', 'Demonstration', 'consumable dev', v_grant_id, v_replayed);
     COMMIT;
   END;
   CALL billing_show_entity_in_tx_v1(v_entity_id, FALSE);

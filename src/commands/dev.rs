@@ -142,7 +142,17 @@ async fn serve_on(
     let database = Database::connect(&prepared.gateway_url).await?;
     raise_file_limit();
     print(server, &prepared.whereabouts, data);
-    serve::serve(database.clone(), &prepared.gateway_url, release, listener, tick, stop).await?;
+    let secrets = vec![prepared.whereabouts.stripe_webhook_secret];
+    serve::serve(
+        database.clone(),
+        &prepared.gateway_url,
+        release,
+        listener,
+        tick,
+        secrets,
+        stop,
+    )
+    .await?;
     database.disconnect().await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `consumable serve`: the gateway in front of a database.
 
 use clap::Args;
-use consumable::config::{DatabaseSetting, ListenSetting, TickSetting};
+use consumable::config::{DatabaseSetting, ListenSetting, TickSetting, WebhookSecretsSetting};
 use consumable::database::{Database, Release};
 use consumable::serve;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,6 +21,8 @@ pub struct Serve {
     listen: ListenSetting,
     #[command(flatten)]
     tick: TickSetting,
+    #[command(flatten)]
+    webhook_secrets: WebhookSecretsSetting,
 }
 
 /// Serves until it is told to stop.
@@ -28,6 +30,7 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
     let url = options.database.url()?;
     let address = options.listen.address()?;
     let tick = options.tick.duration()?;
+    let webhook_secrets = options.webhook_secrets.secrets()?;
     let release = Release::embedded()?;
     for difference in serve::require(url, &release).await? {
         tracing::warn!("{difference}");
@@ -37,9 +40,21 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::Work(format!("CONSUMABLE_LISTEN: cannot listen on {address}: {error}")))?;
     raise_file_limit();
+    if webhook_secrets.is_empty() {
+        tracing::warn!("CONSUMABLE_STRIPE_WEBHOOK_SECRETS is missing: no event of the payment provider is believed");
+    }
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, release = release.version(), "serving");
-    serve::serve(database.clone(), url, release, listener, tick, told_to_stop()).await?;
+    serve::serve(
+        database.clone(),
+        url,
+        release,
+        listener,
+        tick,
+        webhook_secrets,
+        told_to_stop(),
+    )
+    .await?;
     tracing::info!("stopped");
     database.disconnect().await?;
     Ok(())

@@ -1,15 +1,38 @@
 //! `/api/console/billing/…`: what operators do. One file per kind of thing.
 
+mod events;
 mod grants;
+mod purchases;
 
 use std::sync::Arc;
 
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::Gateway;
+use super::problem::Problem;
+use super::request::Request;
 
 /// The routes of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     grants::routes(gateway)
+        .or(purchases::routes(gateway))
+        .unify()
+        .or(events::routes(gateway))
+        .unify()
+        .boxed()
+}
+
+/// The billable entity that a list is asked for, by the query `billableEntityId`; `None`: everybody's.
+fn whose(request: &Request) -> Result<Option<u64>, Problem> {
+    let Some(text) = request.query("billableEntityId") else {
+        return Ok(None);
+    };
+    let id = text
+        .parse()
+        .ok()
+        .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    id.map(Some)
+        .ok_or_else(|| Problem::field("billableEntityId", "must be a billable entity's id"))
 }

@@ -1,6 +1,6 @@
 //! The HTTP side: parse, authorise, call one procedure, answer. No rule is here.
 //!
-//! One file per route family (`billing`, `console`, `realtime`, `health`). Each gives its routes as one boxed
+//! One file per route family (`billing`, `console`, `webhooks`, `realtime`, `health`). Each gives its routes as one boxed
 //! filter, so that warp's types stay small; behind them, handlers are plain async functions from a `request::Request` to
 //! an answer or a `problem::Problem`. Neither is a warp rejection.
 
@@ -14,6 +14,7 @@ mod request;
 mod server;
 mod subject;
 mod views;
+mod webhooks;
 mod wire;
 
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct Gateway {
     database: Database,
     relay: Relay,
     readiness: health::Readiness,
+    /// What the payment provider signs its events with: any of these.
+    webhook_secrets: Vec<String>,
     /// Places for readers of realtime events.
     readers: Arc<Semaphore>,
     /// Becomes true when streams must end.
@@ -45,17 +48,19 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to `database`, which `database_url` names and which should have `release`, with `relay`, which somebody
-    /// else runs. When `shutdown` becomes true it stops: see [`Gateway::serve`].
+    /// else runs. Events of the payment provider are believed if they are signed with one of `webhook_secrets`. When `shutdown` becomes true it stops: see [`Gateway::serve`].
     pub fn new(
         database: Database,
         database_url: String,
         release: Release,
         relay: Relay,
+        webhook_secrets: Vec<String>,
         shutdown: watch::Receiver<bool>,
     ) -> Gateway {
         Gateway {
             database,
             relay,
+            webhook_secrets,
             readiness: health::Readiness::new(database_url, release),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             shutdown,
@@ -80,6 +85,8 @@ fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(realtime::routes(gateway))
         .unify()
         .or(console::routes(gateway))
+        .unify()
+        .or(webhooks::routes(gateway))
         .unify()
         .or(health::routes(gateway))
         .unify()

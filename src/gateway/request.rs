@@ -173,8 +173,16 @@ impl Request {
             let detail = "Send it with Content-Type: application/json";
             return Err(Problem::transport(Transport::UnsupportedMediaType, detail));
         }
+        wire::decode(&self.bytes().await?)
+    }
+
+    /// Reads the body as it comes.
+    ///
+    /// # Errors
+    /// `PAYLOAD_TOO_LARGE`, `REQUEST_TIMEOUT`.
+    pub async fn bytes(&mut self) -> Result<Vec<u8>, Problem> {
         match tokio::time::timeout(BODY_DEADLINE, self.read()).await {
-            Ok(body) => wire::decode(&body?),
+            Ok(body) => body,
             Err(_) => Err(Problem::transport(Transport::RequestTimeout, "")),
         }
     }

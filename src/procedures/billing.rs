@@ -1,4 +1,6 @@
-//! `sql/billing/`: the subjects of limits.
+//! `sql/billing/`: the subjects of limits, and what is sold to them.
+
+pub mod purchases;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;

@@ -1,3 +1,10 @@
 //! `sql/billing/`: catalogue, plans, purchases, provider events; and the bootstrap of data that comes from elsewhere.
 
 mod bootstrap;
+mod crashes;
+mod events;
+mod orders;
+mod plans;
+mod purchases;
+mod refunds;
+mod subscriptions;

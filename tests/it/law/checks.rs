@@ -127,6 +127,8 @@ const TABLES: &[Table] = &[
         name: "billing_plan_assignments",
         row: &[("subject_id", "1"), ("plan_id", "1"), ("status", "'current'"), ("effective_at", NOW), ("dedupe_key", "'k'"), ("created_by", "'x'"), ("created_at", NOW)],
         refuses: &[
+            ("ck_assignments_quantity", "a plan times nothing", &[("quantity", "0")]),
+            ("ck_assignments_quantity", "more seats than anybody sells", &[("quantity", "1000001")]),
             ("ck_assignments_ended", "an ended plan without its end", &[("status", "'ended'")]),
             ("ck_assignments_ended", "a current plan that has ended", &[("ended_at", LATER)]),
             ("ck_assignments_period", "a paid period that ends before it begins", &[("period_start_at", LATER), ("period_end_at", NOW)]),
@@ -141,6 +143,8 @@ const TABLES: &[Table] = &[
             ("ck_events_payload", "a body that would fill the disk", &[("payload", "REPEAT('x', 1048577)")]),
             ("ck_events_failure", "a failure that nobody can explain", &[("outcome", "'failed'")]),
             ("ck_events_failure", "an event that failed but looks well", &[("failure", "'x'")]),
+            ("ck_events_ignored", "an event that was passed over without a word", &[("outcome", "'ignored'"), ("resolved_at", NOW)]),
+            ("ck_events_ignored", "an applied event with a reason why not", &[("ignored_because", "'x'")]),
             ("ck_events_resolved", "an applied event without its time", &[("outcome", "'applied'")]),
             ("uq_events_provider_event", "an event that is applied twice", &[("event_type", "'y'")]),
         ],
@@ -151,6 +155,8 @@ const TABLES: &[Table] = &[
         refuses: &[
             ("ck_purchases_money", "more paid back than was paid", &[("refunded_minor_units", "101")]),
             ("ck_purchases_money", "a negative payment", &[("paid_minor_units", "-1")]),
+            ("ck_purchases_void", "a purchase that was taken back by nobody", &[("status", "'voided'"), ("voided_at", NOW), ("void_reason", "'x'")]),
+            ("ck_purchases_void", "a purchase that counts although it was taken back", &[("voided_at", NOW), ("voided_by", "'x'"), ("void_reason", "'x'")]),
             ("ck_purchases_period", "a paid period that ends before it begins", &[("period_start_at", LATER), ("period_end_at", NOW)]),
             ("uq_purchases_provider_payment", "two events of one payment that grant twice", &[("subject_id", "2")]),
         ],
@@ -299,6 +305,14 @@ const TABLES: &[Table] = &[
         name: "billing_provider_subscriptions",
         row: &[("provider", "'stripe'"), ("provider_subscription_id", "'sub_1'"), ("subject_id", "1"), ("quantity", "1"), ("status", "'active'"), ("said_at", NOW), ("updated_at", NOW)],
         refuses: &[("ck_provider_subscriptions_quantity", "a plan times nothing", &[("quantity", "0")])],
+    },
+    Table {
+        name: "billing_purchase_references",
+        row: &[("provider", "'stripe'"), ("reference_id", "'pi_1'"), ("purchase_id", "1")],
+        refuses: &[
+            ("ck_purchase_references_one", "an id that leads nowhere", &[("purchase_id", "NULL")]),
+            ("ck_purchase_references_one", "an id that leads to two places", &[("same_as_id", "'in_1'")]),
+        ],
     },
     Table {
         name: "billing_purchase_grants",

@@ -22,6 +22,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// No test waits for a tick: what must happen by itself happens at a boundary, or with a change.
 const TICK: Duration = Duration::from_secs(3_600);
 
+/// What the payment provider signs its events with: the old secret and the new one.
+pub const WEBHOOK_SECRETS: [&str; 2] = ["whsec_old_0123456789abcdef", "whsec_new_fedcba9876543210"];
+
 /// A gateway with a service key and an admin key.
 pub struct TestGateway {
     pub test: TestDatabase,
@@ -59,7 +62,8 @@ impl TestGateway {
         let running = tokio::spawn(async move {
             let release = Release::embedded().unwrap();
             let stopped = async { stopped.await.unwrap_or_default() };
-            serve(database, &database_url, release, listener, TICK, stopped)
+            let secrets = WEBHOOK_SECRETS.map(str::to_owned).to_vec();
+            serve(database, &database_url, release, listener, TICK, secrets, stopped)
                 .await
                 .unwrap();
         });

@@ -4,6 +4,8 @@ pub mod database;
 pub mod folder;
 pub mod gateway;
 pub mod hold;
+pub mod plan;
 pub mod server;
 pub mod session;
+pub mod shop;
 pub mod story;
