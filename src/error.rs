@@ -70,10 +70,13 @@ codes! {
     52205 HoldExpired "HOLD_EXPIRED"
     52206 HoldAlreadyResolved "HOLD_ALREADY_RESOLVED"
     52207 HoldAmountExceeded "HOLD_AMOUNT_EXCEEDED"
+    52208 PriceTaken "PRICE_TAKEN"
     52210 PlanArchived "PLAN_ARCHIVED"
+    52211 VersionConflict "VERSION_CONFLICT"
     52301 OccurredAtOutsideWindow "OCCURRED_AT_OUTSIDE_WINDOW"
     52302 DefinitionInactive "DEFINITION_INACTIVE"
     52303 NotConsumable "NOT_CONSUMABLE"
+    52304 UnknownEntitlementCode "UNKNOWN_ENTITLEMENT_CODE"
     52401 BillingLimitExceeded "BILLING_LIMIT_EXCEEDED"
     52402 BillingCapacityLocked "BILLING_CAPACITY_LOCKED"
     52901 SettlementStuck "SETTLEMENT_STUCK"
@@ -89,6 +92,11 @@ impl Code {
     /// The code of a MySQL error number; `None` when no row has it.
     pub fn from_number(number: u16) -> Option<Code> {
         Code::ALL.iter().copied().find(|code| code.number() == number)
+    }
+
+    /// The code of a name, such as a row of a result has; `None` when no row of the catalogue has it.
+    pub fn from_name(name: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.name() == name)
     }
 }
 

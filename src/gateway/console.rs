@@ -1,7 +1,11 @@
 //! `/api/console/billing/…`: what operators do. One file per kind of thing.
 
+mod catalogue;
+mod definitions;
 mod events;
 mod grants;
+mod plans;
+mod products;
 mod purchases;
 
 use std::sync::Arc;
@@ -20,6 +24,12 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(purchases::routes(gateway))
         .unify()
         .or(events::routes(gateway))
+        .unify()
+        .or(definitions::routes(gateway))
+        .unify()
+        .or(plans::routes(gateway))
+        .unify()
+        .or(products::routes(gateway))
         .unify()
         .boxed()
 }

@@ -30,6 +30,7 @@ pub enum Transport {
     DatabaseUnavailable,
     Overloaded,
     NotReady,
+    PreconditionRequired,
 }
 
 /// The rows beside those of `sql/errors.csv`: code, status, title.
@@ -47,6 +48,11 @@ const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
         Transport::Internal => ("INTERNAL", 500, "The request met a fault of the service"),
         Transport::DatabaseUnavailable => ("DATABASE_UNAVAILABLE", 503, "The database is not available"),
         Transport::Overloaded => ("OVERLOADED", 503, "The service has more to do than it can take"),
+        Transport::PreconditionRequired => (
+            "PRECONDITION_REQUIRED",
+            428,
+            "The request must say which version it edits",
+        ),
         Transport::NotReady => ("NOT_READY", 503, "The service is not ready"),
     }
 }
@@ -153,7 +159,9 @@ impl Problem {
         self.with_header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+    /// Sends a header with the answer; the last one counts.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
         self.0.header = Some((name, value));
         self
     }

@@ -148,13 +148,6 @@ const METADATA_BYTES: usize = 16_384;
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        fn depth(value: &serde_json::Value) -> usize {
-            match value {
-                serde_json::Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-                serde_json::Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
-                _ => 0,
-            }
-        }
         let value = serde_json::Value::deserialize(deserializer)?;
         if !value.is_object() || value.to_string().len() > METADATA_BYTES {
             return Err(de::Error::custom("must be an object of up to 2048 bytes"));
@@ -165,6 +158,48 @@ impl<'de> Deserialize<'de> for Metadata {
             )));
         }
         Ok(Metadata(value))
+    }
+}
+
+fn depth(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        serde_json::Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// A JSON object whose fields a procedure reads. This keeps away from it what MySQL cannot even parse.
+#[derive(Debug, Clone)]
+pub struct Fields(pub serde_json::Value);
+
+/// Deepest nesting of [`Fields`]: metadata, in an entry, in an array, in the body.
+const FIELDS_DEPTH: usize = METADATA_DEPTH + 3;
+
+/// Bytes of a field's name at most. MySQL takes 65,535; what the engine keeps is shorter than this.
+const NAME_BYTES: usize = 2_048;
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fn has_long_name(value: &serde_json::Value) -> bool {
+            match value {
+                serde_json::Value::Array(items) => items.iter().any(has_long_name),
+                serde_json::Value::Object(fields) => fields
+                    .iter()
+                    .any(|(name, value)| name.len() > NAME_BYTES || has_long_name(value)),
+                _ => false,
+            }
+        }
+        let value = serde_json::Value::deserialize(deserializer)?;
+        if depth(&value) > FIELDS_DEPTH {
+            return Err(de::Error::custom(format!("must be nested at most {FIELDS_DEPTH} deep")));
+        }
+        if has_long_name(&value) {
+            return Err(de::Error::custom(format!(
+                "must not have names of more than {NAME_BYTES} bytes"
+            )));
+        }
+        Ok(Fields(value))
     }
 }
 
@@ -229,6 +264,17 @@ mod tests {
             assert!(refused(&body).1.starts_with("{\"metadata\": "), "{body}");
         }
         decode::<Sample>(br#"{"metadata": {"a": [1]}}"#).unwrap();
+    }
+
+    #[test]
+    fn fields_are_bounded_before_mysql_sees_them() {
+        let deep = format!("{{\"a\": {}{}}}", "[".repeat(40), "]".repeat(40));
+        let long = format!("{{\"a\": [{{\"{}\": 1}}]}}", "k".repeat(3_000));
+        for body in [deep, long] {
+            let problem = decode::<Fields>(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.code(), "VALIDATION_FAILED", "{body}");
+        }
+        decode::<Fields>(br#"{"a": [{"b": {"c": null}}]}"#).unwrap();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `sql/billing/`: the subjects of limits, and what is sold to them.
 
+pub mod catalogue;
 pub mod purchases;
 
 use chrono::NaiveDateTime;

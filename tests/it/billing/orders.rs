@@ -53,13 +53,15 @@ async fn every_order_ends_the_same(version: &str) {
     shop.at(BEGIN + 2 * DAY).await;
     for order in orders(events.len()) {
         // A customer of its own for each order.
-        let mark = order.iter().fold("~".to_owned(), |mark, place| format!("{mark}{place}"));
+        let mark = order
+            .iter()
+            .fold("~".to_owned(), |mark, place| format!("{mark}{place}"));
         let marked = |event: &Event| {
             let id = event.0["id"].as_str().unwrap().to_owned();
             let names = ["cus_acme", "acme", "sub_1", "in_1", "pi_1", "ch_1", "cs_sub", &id];
-            names
-                .iter()
-                .fold(event.clone(), |event, name| event.renaming(name, &format!("{name}{mark}")))
+            names.iter().fold(event.clone(), |event, name| {
+                event.renaming(name, &format!("{name}{mark}"))
+            })
         };
         shop.subject = shop.entity(&format!("acme{mark}"), None).await;
         if version == VERSIONS[0] {

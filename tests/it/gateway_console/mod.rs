@@ -1,3 +1,6 @@
 //! `/api/console/billing/…`: what operators do.
 
+mod definitions;
 mod grants;
+mod plans;
+mod products;

@@ -45,6 +45,7 @@ fn no_procedure_has_what_is_forbidden() {
         names(procedure, &mut findings);
         subqueries(procedure, &mut findings);
         loops(procedure, &mut findings);
+        parts_of_itself(procedure, &mut findings);
     }
     findings.must_be_none();
 }
@@ -119,6 +120,23 @@ pub fn subqueries(procedure: &Procedure, findings: &mut Findings) {
                 &procedure.file,
                 token.line,
                 "InnoDB locks what a query reads in SET, IF, WHILE or CALL; SELECT … INTO a variable first",
+            );
+        }
+    }
+}
+
+/// The server copies a part of a JSON variable over the variable it is a part of, and what comes out is broken.
+fn parts_of_itself(procedure: &Procedure, findings: &mut Findings) {
+    for at in procedure.body..procedure.tokens.len() {
+        let name = &procedure.tokens[at];
+        if begins(
+            &procedure.tokens[at..],
+            &format!("{} = JSON_EXTRACT ( {} ,", name.text, name.text),
+        ) {
+            findings.add(
+                &procedure.file,
+                name.line,
+                "a JSON variable that is set to a part of itself comes out broken; use a second one",
             );
         }
     }
@@ -235,6 +253,18 @@ fn queries_inside_expressions_are_found() {
             ),
             ("DEFAULT 0", "DEFAULT (SELECT 1)", "InnoDB locks"),
         ],
+    );
+}
+
+#[test]
+fn a_variable_that_becomes_a_part_of_itself_is_found() {
+    law_finds(
+        parts_of_itself,
+        &[(
+            "COMMIT",
+            "SET v_id = 1, v_json = JSON_EXTRACT(v_json, '$[0]')",
+            "a part of itself",
+        )],
     );
 }
 
