@@ -92,6 +92,7 @@ CREATE TABLE `billing_entitlement_consumptions` (
   `reason_code` varchar(64) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL,
   `occurred_at` datetime(3) NOT NULL COMMENT 'UTC; when the caller says it happened, else posted_at',
   `posted_at` datetime(3) NOT NULL COMMENT 'UTC; when it was decided',
+  `returns_at` datetime(3) DEFAULT NULL COMMENT 'UTC; rolling windows: when it comes back, but never before the use that was posted before it',
   `consumed_after` bigint NOT NULL COMMENT 'consumed_amount with this use',
   `left_after` bigint NOT NULL COMMENT 'left_amount with this use',
   `held_after` bigint NOT NULL COMMENT 'held_amount then',
@@ -100,7 +101,8 @@ CREATE TABLE `billing_entitlement_consumptions` (
   `metadata` json DEFAULT NULL COMMENT 'the caller''s own; the engine never reads it',
   PRIMARY KEY (`subject_id`,`definition_id`,`usage_event_key`),
   UNIQUE KEY `uq_consumptions_sequence` (`subject_id`,`definition_id`,`sequence_no`),
-  CONSTRAINT `ck_consumptions_amount` CHECK ((`amount` between 1 and 9007199254740991))
+  CONSTRAINT `ck_consumptions_amount` CHECK ((`amount` between 1 and 9007199254740991)),
+  CONSTRAINT `ck_consumptions_returns` CHECK ((`returns_at` > `posted_at`))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='ledger: uses';
 
 CREATE TABLE `billing_entitlement_definitions` (

@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_consumptions (
   reason_code     VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
   occurred_at     DATETIME(3) NOT NULL COMMENT 'UTC; when the caller says it happened, else posted_at',
   posted_at       DATETIME(3) NOT NULL COMMENT 'UTC; when it was decided',
+  returns_at      DATETIME(3) NULL COMMENT 'UTC; rolling windows: when it comes back, but never before the use that was posted before it',
   consumed_after  BIGINT NOT NULL COMMENT 'consumed_amount with this use',
   left_after      BIGINT NOT NULL COMMENT 'left_amount with this use',
   held_after      BIGINT NOT NULL COMMENT 'held_amount then',
@@ -22,5 +23,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_consumptions (
   CONSTRAINT pk_consumptions PRIMARY KEY (subject_id, definition_id, usage_event_key),
   -- Serves: the uses of a segment at recompute; the ledger page, newest first; a rolling window's oldest use.
   CONSTRAINT uq_consumptions_sequence UNIQUE (subject_id, definition_id, sequence_no),
-  CONSTRAINT ck_consumptions_amount CHECK (amount BETWEEN 1 AND 9007199254740991)
+  CONSTRAINT ck_consumptions_amount CHECK (amount BETWEEN 1 AND 9007199254740991),
+  -- Catches a use that comes back at once.
+  CONSTRAINT ck_consumptions_returns CHECK (returns_at > posted_at)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'ledger: uses';

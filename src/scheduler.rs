@@ -1,8 +1,9 @@
-//! Settles balances when their boundaries pass, so that readers hear of it though nobody asks.
+//! Settles balances when their boundaries pass, so that readers hear of it though nobody asks; and makes scheduled plans
+//! current at their instant.
 //!
-//! Nothing depends on it: every read and every use settles first what is due. It sleeps until the next boundary, and looks
-//! again whenever a change was committed, as that may have brought an earlier one. Any number of gateways may do so at
-//! once: what one has taken, another does not see.
+//! No balance depends on it: every read and every use settles first what is due. It sleeps until the next boundary or
+//! change of a plan, and looks again whenever the outbox has moved, as what was committed may have brought an earlier one.
+//! Any number of gateways may do so at once: what one has taken, another does not see.
 
 use std::future::pending;
 use std::time::Duration;
@@ -11,11 +12,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::database::Database;
-use crate::procedures::entitlement;
+use crate::error::Error;
+use crate::procedures::{billing, entitlement};
 
 /// Balances per lease: some milliseconds each, so that a batch is far from the deadline of a call, and one that is lost
 /// with its gateway costs little to do again.
 const BATCH: u32 = 100;
+
+/// Changes of plans per look. Each is a commit of its own, so that a look that is cut off loses none that it has made.
+const PLAN_BATCH: u32 = 25;
 
 /// Shortest time between the beginnings of two looks that found nothing to take: under load there are hundreds of changes
 /// a second, and what another gateway is at work on is due until it commits.
@@ -27,7 +32,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// … to this, so that a database that comes back is served soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Settles what is due until `shutdown` is true; a batch under way is finished.
+/// Settles what is due, and makes plans current that are, until `shutdown` is true; a batch under way is finished.
 ///
 /// It looks at least every `tick`, at each boundary, and whenever `changes` moves, which it does with every committed
 /// change that anybody hears of. `settled` is called after each batch.
@@ -44,25 +49,18 @@ pub async fn run(
         let begun = Instant::now();
         // The look sees whatever was committed before it; only what comes later is a reason for another.
         changes.mark_unchanged();
-        let next = match entitlement::lease_due(database, batch).await {
-            Ok(lease) => {
+        let next = match look(database, batch).await {
+            Ok(found) => {
                 if failures > 0 {
                     tracing::info!(failures, "the scheduler settles again");
                 }
                 failures = 0;
                 batch = BATCH.min(batch * 2);
-                if lease.failed > 0 {
-                    tracing::error!(
-                        failed = lease.failed,
-                        settled = lease.settled,
-                        "balances could not be settled, and are set aside with their error"
-                    );
-                }
-                if lease.leased > 0 {
+                if found.did_something {
                     settled();
                     continue;
                 }
-                let wait = lease.wait_milliseconds.map_or(tick, Duration::from_millis);
+                let wait = found.wait_milliseconds.map_or(tick, Duration::from_millis);
                 Next::At(begun + wait.min(tick).max(BUSY_PAUSE))
             }
             Err(error) => {
@@ -92,6 +90,41 @@ pub async fn run(
             _ = shutdown.wait_for(|is_down| *is_down) => return,
         }
     }
+}
+
+/// What one look came to.
+struct Look {
+    /// Whether there may be more of it.
+    did_something: bool,
+    /// Until the next boundary or change of a plan. `None`: the clock will bring none.
+    wait_milliseconds: Option<u64>,
+}
+
+/// Takes what is due of both kinds. What fails by itself is logged, and set aside by the procedures.
+async fn look(database: &Database, batch: u32) -> Result<Look, Error> {
+    let changes = billing::apply_due_assignments(database, PLAN_BATCH).await?;
+    if changes.failed > 0 {
+        tracing::error!(
+            failed = changes.failed,
+            applied = changes.applied,
+            "scheduled plans could not be made current, and are set aside with their error"
+        );
+    }
+    let lease = entitlement::lease_due(database, batch).await?;
+    if lease.failed > 0 {
+        tracing::error!(
+            failed = lease.failed,
+            settled = lease.settled,
+            "balances could not be settled, and are set aside with their error"
+        );
+    }
+    Ok(Look {
+        did_something: changes.applied + changes.failed + lease.leased > 0,
+        wait_milliseconds: [changes.wait_milliseconds, lease.wait_milliseconds]
+            .into_iter()
+            .flatten()
+            .min(),
+    })
 }
 
 /// When to look again.

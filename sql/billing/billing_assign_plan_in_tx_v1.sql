@@ -19,7 +19,7 @@
 -- Results      none.
 -- Errors       VALIDATION_FAILED, PLAN_NOT_FOUND, SUBJECT_NOT_FOUND, IDEMPOTENCY_CONFLICT, PLAN_ARCHIVED, in this order; making its grants
 --              DEFINITION_INACTIVE and what else entitlement_grant_in_tx_v1 says; at any settlement SETTLEMENT_STUCK.
--- Cost         one row; a revocation for each grant that ends, a grant for each template; a new anchor as billing_move_anchor_in_tx_v1.
+-- Cost         one row, and one outbox row if it is scheduled; a revocation for each grant that ends, a grant for each template; a new anchor as billing_move_anchor_in_tx_v1.
 --
 -- A renewal brings the period up to date and makes the grants of a new period; a period that begins before the one that is known is late news,
 -- and changes nothing. A change ends the current assignment and revokes what it granted while it was current, cancels what was scheduled before, and
@@ -168,6 +168,8 @@ assigning: BEGIN
     END IF;
     SET p_changed = TRUE;
     IF v_first_status = 'scheduled' THEN
+      -- It changes no limit of anybody yet, so no reader is told; but every gateway's scheduler looks when the outbox moves.
+      INSERT INTO billing_limit_changes (change_source, changes, changed_at) VALUES ('plan_grant', JSON_ARRAY(), v_now);
       LEAVE assigning;
     END IF;
   END IF;

@@ -5,7 +5,6 @@
 -- Locks        the balance's grant balances that are not over, and its pending holds.
 -- Idempotency  reads only.
 -- Parameters   p_subject_id, p_definition_id  the balance
---              p_window_interval, p_window_anchor  its definition's
 --              p_settled_at    UTC; when the open segment began
 --              p_first_use_no  rolling: number of the oldest use that has not come back; null: there is none
 --              p_next_grant_at, p_next_hold_at, p_next_return_at  out: UTC; the end of time where nothing is to come
@@ -13,15 +12,13 @@
 -- Errors       none.
 -- Cost         the grants that are not over; one hold; one use.
 CREATE PROCEDURE entitlement_next_change_in_tx_v1(
-  IN  p_subject_id      BIGINT UNSIGNED,
-  IN  p_definition_id   INT UNSIGNED,
-  IN  p_window_interval VARCHAR(8),
-  IN  p_window_anchor   VARCHAR(16),
-  IN  p_settled_at      DATETIME(3),
-  IN  p_first_use_no    BIGINT UNSIGNED,
-  OUT p_next_grant_at   DATETIME(3),
-  OUT p_next_hold_at    DATETIME(3),
-  OUT p_next_return_at  DATETIME(3)
+  IN  p_subject_id     BIGINT UNSIGNED,
+  IN  p_definition_id  INT UNSIGNED,
+  IN  p_settled_at     DATETIME(3),
+  IN  p_first_use_no   BIGINT UNSIGNED,
+  OUT p_next_grant_at  DATETIME(3),
+  OUT p_next_hold_at   DATETIME(3),
+  OUT p_next_return_at DATETIME(3)
 )
   READS SQL DATA
   SQL SECURITY DEFINER
@@ -42,11 +39,9 @@ BEGIN
    ORDER BY h.expires_at
    LIMIT 1
      FOR UPDATE;
-  IF p_window_anchor = 'rolling' AND p_first_use_no IS NOT NULL THEN
+  IF p_first_use_no IS NOT NULL THEN
     -- Uses come back in their order: where a month is clamped, none before the one that was posted before it.
-    SELECT GREATEST(p_settled_at, CASE p_window_interval WHEN 'day' THEN c.posted_at + INTERVAL 1 DAY WHEN 'week' THEN c.posted_at + INTERVAL 7 DAY
-                                                         WHEN 'month' THEN c.posted_at + INTERVAL 1 MONTH ELSE c.posted_at + INTERVAL 1 YEAR END)
-      INTO p_next_return_at
+    SELECT GREATEST(p_settled_at, c.returns_at) INTO p_next_return_at
       FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
      WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no = p_first_use_no
        FOR SHARE;

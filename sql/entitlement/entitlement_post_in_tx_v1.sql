@@ -21,25 +21,29 @@ CREATE PROCEDURE entitlement_post_in_tx_v1(
   SQL SECURITY DEFINER
   COMMENT 'Writes uses that have been decided on'
 BEGIN
-  DECLARE v_lifetime_end DATETIME(3) DEFAULT '9999-12-31 23:59:59.999';
   DECLARE v_counted INT UNSIGNED;
 
   INSERT INTO billing_entitlement_consumptions
-    (subject_id, definition_id, usage_event_key, sequence_no, segment_no, amount, reason_code, occurred_at, posted_at,
+    (subject_id, definition_id, usage_event_key, sequence_no, segment_no, amount, reason_code, occurred_at, posted_at, returns_at,
      consumed_after, left_after, held_after, next_change_at, content_sha256, metadata)
   SELECT b.subject_id, b.definition_id, i.usage_event_key, b.last_sequence_no + ROW_NUMBER() OVER w, b.segment_no, i.amount, i.reason_code,
-         COALESCE(i.occurred_at, p_now), p_now, b.consumed_amount + SUM(i.amount) OVER w, b.left_amount - SUM(i.amount) OVER w, b.held_amount,
-         -- A use of a rolling quota comes back: a boundary, if there was none before it.
-         IF(d.window_anchor = 'rolling' AND b.last_sequence_no = b.returned_sequence_no,
-            LEAST(COALESCE(b.next_change_at, v_lifetime_end), CASE d.window_interval WHEN 'day' THEN p_now + INTERVAL 1 DAY WHEN 'week' THEN p_now + INTERVAL 7 DAY
-                                                                                     WHEN 'month' THEN p_now + INTERVAL 1 MONTH ELSE p_now + INTERVAL 1 YEAR END),
-            b.next_change_at),
+         COALESCE(i.occurred_at, p_now), p_now, d.returns_at, b.consumed_amount + SUM(i.amount) OVER w, b.left_amount - SUM(i.amount) OVER w, b.held_amount,
+         -- A use that comes back is a boundary; with uses yet to come back, the oldest of them is.
+         IF(d.returns_at IS NOT NULL AND b.last_sequence_no = b.returned_sequence_no, LEAST(COALESCE(b.next_change_at, d.returns_at), d.returns_at), b.next_change_at),
          UNHEX(i.content_sha256), IF(JSON_TYPE(i.metadata) = 'NULL', NULL, i.metadata)
     FROM JSON_TABLE(p_items, '$[*]' COLUMNS (
            request_no INT PATH '$[0]', item_no INT PATH '$[1]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]',
            amount BIGINT PATH '$[4]', usage_event_key VARCHAR(128) PATH '$[5]', reason_code VARCHAR(64) PATH '$[6]',
            occurred_at DATETIME(3) PATH '$[7]', metadata JSON PATH '$[8]', content_sha256 CHAR(64) PATH '$[9]')) AS i
-    STRAIGHT_JOIN billing_entitlement_definitions AS d FORCE INDEX (PRIMARY) ON d.id = i.definition_id AND d.entitlement_type <> 'capacity'
+    STRAIGHT_JOIN (SELECT f.id,
+                          -- The one place that says when a use comes back: after a trailing interval, counted from when it was posted.
+                          CASE WHEN COALESCE(f.window_anchor <> 'rolling', TRUE) THEN NULL
+                               WHEN f.window_interval = 'day' THEN p_now + INTERVAL 1 DAY
+                               WHEN f.window_interval = 'week' THEN p_now + INTERVAL 7 DAY
+                               WHEN f.window_interval = 'month' THEN p_now + INTERVAL 1 MONTH
+                               ELSE p_now + INTERVAL 1 YEAR END AS returns_at
+                     FROM billing_entitlement_definitions AS f FORCE INDEX (PRIMARY)
+                    WHERE f.entitlement_type <> 'capacity') AS d ON d.id = i.definition_id
     STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
       ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
   WINDOW w AS (PARTITION BY i.subject_id, i.definition_id ORDER BY i.request_no, i.item_no ROWS UNBOUNDED PRECEDING);
@@ -78,11 +82,10 @@ BEGIN
     STRAIGHT_JOIN billing_entitlement_definitions AS d FORCE INDEX (PRIMARY) ON d.id = t.definition_id
     STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
       ON t.subject_id = b.subject_id AND t.definition_id = b.definition_id AND b.history_no = 0
-     -- First, as it goes by the numbers before this use: with uses yet to come back, the oldest of them is the boundary.
-     SET b.next_change_at = IF(d.window_anchor = 'rolling' AND b.last_sequence_no = b.returned_sequence_no,
-           LEAST(COALESCE(b.next_change_at, v_lifetime_end), CASE d.window_interval WHEN 'day' THEN p_now + INTERVAL 1 DAY WHEN 'week' THEN p_now + INTERVAL 7 DAY
-                                                                                    WHEN 'month' THEN p_now + INTERVAL 1 MONTH ELSE p_now + INTERVAL 1 YEAR END),
-           b.next_change_at),
+    -- Of a rolling quota, the first use that was just written: it knows the next boundary.
+    LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
+      ON c.subject_id = t.subject_id AND c.definition_id = t.definition_id AND c.sequence_no = IF(d.window_anchor = 'rolling', b.last_sequence_no + 1, NULL)
+     SET b.next_change_at = COALESCE(c.next_change_at, b.next_change_at),
          b.segment_consumed_amount = b.segment_consumed_amount + IF(d.entitlement_type = 'capacity', 0, t.amount),
          b.segment_start_consumed_amount = b.segment_start_consumed_amount + IF(d.entitlement_type = 'capacity', t.amount, 0),
          b.segment_start_left_amount = b.segment_start_left_amount - IF(d.entitlement_type = 'capacity', t.amount, 0),

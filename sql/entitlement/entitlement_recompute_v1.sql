@@ -130,9 +130,7 @@ BEGIN
            b.segment_consumed_amount = COALESCE(u.used_amount, 0), b.last_sequence_no = COALESCE(u.last_sequence_no, s.last_sequence_no),
            b.next_change_at = NULLIF(LEAST(
              COALESCE(x.next_grant_at, v_lifetime_end), COALESCE(p.next_hold_at, v_lifetime_end), s.window_end_at,
-             COALESCE(GREATEST(s.settled_at, CASE d.window_interval WHEN 'day' THEN f.posted_at + INTERVAL 1 DAY WHEN 'week' THEN f.posted_at + INTERVAL 7 DAY
-                                                                    WHEN 'month' THEN f.posted_at + INTERVAL 1 MONTH ELSE f.posted_at + INTERVAL 1 YEAR END),
-                      v_lifetime_end)), v_lifetime_end)
+             COALESCE(GREATEST(s.settled_at, f.returns_at), v_lifetime_end)), v_lifetime_end)
      WHERE b.subject_id = p_subject_id AND b.history_no = 0;
 
     SELECT JSON_ARRAYAGG(d.code) INTO v_codes

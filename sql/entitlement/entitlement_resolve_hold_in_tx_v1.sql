@@ -30,7 +30,7 @@ BEGIN
   DECLARE v_definition_id, v_boundaries INT UNSIGNED;
   DECLARE v_held, v_resolved_amount, v_amount BIGINT;
   DECLARE v_code, v_reason_code VARCHAR(64);
-  DECLARE v_interval, v_anchor, v_status, v_first_resolution VARCHAR(16);
+  DECLARE v_anchor, v_status, v_first_resolution VARCHAR(16);
   DECLARE v_metadata JSON;
 
   SET p_replayed = FALSE;
@@ -41,8 +41,8 @@ BEGIN
   IF p_amount < 1 OR (p_resolution = 'released' AND p_amount IS NOT NULL) THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: amount: must be a whole number from 1 to what is held';
   END IF;
-  SELECT h.subject_id, h.definition_id, h.amount, h.reason_code, h.metadata, h.expires_at, d.code, d.window_interval, d.window_anchor
-    INTO v_subject_id, v_definition_id, v_held, v_reason_code, v_metadata, v_expires_at, v_code, v_interval, v_anchor
+  SELECT h.subject_id, h.definition_id, h.amount, h.reason_code, h.metadata, h.expires_at, d.code, d.window_anchor
+    INTO v_subject_id, v_definition_id, v_held, v_reason_code, v_metadata, v_expires_at, v_code, v_anchor
     FROM billing_entitlement_holds AS h
     JOIN billing_entitlement_definitions AS d ON d.id = h.definition_id
    WHERE h.id = p_hold_id;
@@ -87,13 +87,12 @@ BEGIN
         'hold_commit', v_now);
     END IF;
     -- The hold's expiry was a boundary, and is none any more.
-    SELECT b.settled_at, b.window_end_at, IF(b.last_sequence_no > b.returned_sequence_no, b.returned_sequence_no + 1, NULL)
+    SELECT b.settled_at, b.window_end_at, IF(v_anchor = 'rolling' AND b.last_sequence_no > b.returned_sequence_no, b.returned_sequence_no + 1, NULL)
       INTO v_settled_at, v_window_end_at, v_first_use_no
       FROM billing_entitlement_balances AS b
      WHERE b.subject_id = v_subject_id AND b.definition_id = v_definition_id AND b.history_no = 0
        FOR UPDATE;
-    CALL entitlement_next_change_in_tx_v1(v_subject_id, v_definition_id, v_interval, v_anchor, v_settled_at, v_first_use_no,
-                                          v_next_grant_at, v_next_hold_at, v_next_return_at);
+    CALL entitlement_next_change_in_tx_v1(v_subject_id, v_definition_id, v_settled_at, v_first_use_no, v_next_grant_at, v_next_hold_at, v_next_return_at);
     UPDATE billing_entitlement_balances AS b
        SET b.next_change_at = NULLIF(LEAST(v_window_end_at, v_next_grant_at, v_next_hold_at, v_next_return_at), v_lifetime_end)
      WHERE b.subject_id = v_subject_id AND b.definition_id = v_definition_id AND b.history_no = 0;

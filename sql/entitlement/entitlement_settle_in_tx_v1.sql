@@ -92,8 +92,9 @@ settling: BEGIN
   SET v_cause_done = v_segment_no > 0 AND (p_cause IS NULL OR p_cause = 'opened');
 
   boundaries: LOOP
-    CALL entitlement_next_change_in_tx_v1(p_subject_id, p_definition_id, v_interval, v_anchor, v_settled_at,
-                                          IF(v_last_sequence_no > v_returned_no, v_returned_no + 1, NULL), v_next_grant_at, v_next_hold_at, v_next_return_at);
+    CALL entitlement_next_change_in_tx_v1(p_subject_id, p_definition_id, v_settled_at,
+                                          IF(v_anchor = 'rolling' AND v_last_sequence_no > v_returned_no, v_returned_no + 1, NULL),
+                                          v_next_grant_at, v_next_hold_at, v_next_return_at);
     SET v_next_change_at = LEAST(v_window_end_at, v_next_grant_at, v_next_hold_at, v_next_return_at);
 
     IF NOT v_cause_done THEN
@@ -208,9 +209,7 @@ settling: BEGIN
       SET v_staying_no = NULL;
       SELECT c.sequence_no INTO v_staying_no
         FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
-       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no
-         AND CASE v_interval WHEN 'day' THEN c.posted_at + INTERVAL 1 DAY WHEN 'week' THEN c.posted_at + INTERVAL 7 DAY
-                             WHEN 'month' THEN c.posted_at + INTERVAL 1 MONTH ELSE c.posted_at + INTERVAL 1 YEAR END > v_at
+       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no > v_returned_no AND c.returns_at > v_at
        ORDER BY c.sequence_no
        LIMIT 1
          FOR SHARE;

@@ -3,6 +3,7 @@
 mod check;
 mod consume;
 mod holds;
+mod plan_state;
 mod refusal;
 
 use std::sync::Arc;
@@ -62,6 +63,9 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let recount = path!("api" / "billing" / "resources" / String)
         .and(request.clone())
         .then(|resource_code, request: Request| request.answer("PUT", |request| recount(request, resource_code)));
+    let plan_state = path!("api" / "billing" / "plan-state")
+        .and(request.clone())
+        .then(|request: Request| request.answer("GET", plan_state::plan_state));
     let refresh = path!("api" / "billing" / "limits" / "refresh")
         .and(request)
         .then(|request: Request| request.answer("POST", refresh));
@@ -83,6 +87,8 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(recount)
         .unify()
         .or(put_entity)
+        .unify()
+        .or(plan_state)
         .unify()
         .or(refresh)
         .unify()

@@ -1,5 +1,6 @@
 //! `/api/console/billing/…`: what operators do. One file per kind of thing.
 
+mod assignments;
 mod catalogue;
 mod definitions;
 mod events;
@@ -30,6 +31,8 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(plans::routes(gateway))
         .unify()
         .or(products::routes(gateway))
+        .unify()
+        .or(assignments::routes(gateway))
         .unify()
         .boxed()
 }

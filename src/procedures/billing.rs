@@ -1,6 +1,7 @@
-//! `sql/billing/`: the subjects of limits, and what is sold to them.
+//! `sql/billing/`: the subjects of limits, their plans, and what is sold to them.
 
 pub mod catalogue;
+mod plans;
 pub mod purchases;
 
 use chrono::NaiveDateTime;
@@ -8,6 +9,11 @@ use mysql_async::prelude::FromRow;
 
 use crate::database::Database;
 use crate::error::Error;
+
+pub use plans::{
+    AppliedChanges, AssignFields, Assignment, AvailablePlan, PlanEntitlement, PlanOfSubject, apply_due_assignments,
+    assign_plan, cancel_assignment, list_assignments, plan_state,
+};
 
 /// Who holds entitlements, and the workspace whose users are told of changes.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]

@@ -225,6 +225,7 @@ const TABLES: &[Table] = &[
         refuses: &[
             ("ck_consumptions_amount", "a use of nothing", &[("amount", "0")]),
             ("ck_consumptions_amount", "a grant disguised as a negative use", &[("amount", "-1")]),
+            ("ck_consumptions_returns", "a use that comes back at once", &[("returns_at", NOW)]),
             ("uq_consumptions_sequence", "two uses that were both decided on the same rest", &[("usage_event_key", "'k2'")]),
         ],
     },
