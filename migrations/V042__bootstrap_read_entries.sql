@@ -121,7 +121,7 @@ BEGIN
            WHEN e.duration_json IS NULL THEN 'while_current'
            WHEN e.duration_json MEMBER OF ('["while_current", "period_window", "fixed_duration"]') THEN JSON_UNQUOTE(e.duration_json) END;
 
-  SELECT CONCAT('BOOTSTRAP_', SUBSTRING_INDEX(x.problem, '@', 1), ': ', x.place, SUBSTRING(x.problem, LOCATE('@', x.problem) + 1)) INTO v_problem
+  SELECT LEFT(CONCAT('BOOTSTRAP_', SUBSTRING_INDEX(x.problem, '@', 1), ': ', x.place, SUBSTRING(x.problem, LOCATE('@', x.problem) + 1)), 1000) INTO v_problem
     FROM (SELECT e.set_no, e.entry_no, e.place, CASE
             WHEN COALESCE(JSON_TYPE(e.entry), '') <> 'OBJECT' THEN 'BAD_ENTRY@: is not an object'
             WHEN e.unknown_field IS NOT NULL THEN CONCAT('BAD_ENTRY@: no field ', e.unknown_field)

@@ -1,9 +1,12 @@
 //! Data that comes from elsewhere: a database that looks like a live one, and what the bootstrap makes of it.
 
+mod after;
 mod fixture;
+mod load;
 mod refuses;
 mod runs;
 mod shapes;
+mod transformer;
 mod world;
 
 use consumable::database::{Reach, Release, migrate_to};
@@ -48,6 +51,14 @@ async fn rows(session: &mut Conn, query: &str) -> Vec<String> {
         values.collect::<Vec<_>>().join(" ")
     };
     found.into_iter().map(text).collect()
+}
+
+/// What the server says, without number and state.
+fn text(error: &mysql_async::Error) -> &str {
+    match error {
+        mysql_async::Error::Server(error) => &error.message,
+        _ => "",
+    }
 }
 
 /// All that a failed bootstrap must leave as it was: every row of every table.

@@ -15,7 +15,8 @@ use crate::support::database::TestDatabase;
 /// How many migrations come after data was loaded.
 const LATER: usize = 10;
 
-async fn loaded(world: &World) -> (TestDatabase, Conn, Zero) {
+/// A database with this world in it, which waits for its bootstrap.
+pub async fn loaded(world: &World) -> (TestDatabase, Conn, Zero) {
     let database = before_bootstrap().await;
     let mut session = database.session().await;
     let zero = Zero::of(&mut session).await;
@@ -23,7 +24,8 @@ async fn loaded(world: &World) -> (TestDatabase, Conn, Zero) {
     (database, session, zero)
 }
 
-async fn run(database: &TestDatabase) -> Report {
+/// All that is to be done.
+pub async fn run(database: &TestDatabase) -> Report {
     migrate(&database.url(), &Release::embedded().unwrap(), &|_| ())
         .await
         .unwrap()

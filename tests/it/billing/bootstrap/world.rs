@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{NaiveDateTime, TimeDelta};
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, params};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 /// What the hours of a world count from: half an hour ago, so that nothing in it begins or ends while a test runs.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +116,17 @@ pub enum Bought {
     Product(usize),
     Plan(usize),
     Unknown,
+}
+
+impl Bought {
+    /// The provider's price of it.
+    pub fn price(self) -> String {
+        match self {
+            Bought::Product(product) => format!("price_product_{product}"),
+            Bought::Plan(plan) => format!("price_plan_{plan}"),
+            Bought::Unknown => "price_unknown".into(),
+        }
+    }
 }
 
 /// A purchase.
@@ -283,84 +294,6 @@ impl World {
         });
         granted.collect()
     }
-
-    /// Writes it into a database that waits for it.
-    pub async fn load(&self, session: &mut Conn, zero: Zero) {
-        for (code, _, definition) in DEFINITIONS {
-            if let Some(definition) = definition {
-                crate::support::story::define(session, code, definition).await;
-            }
-        }
-        let at = |hours: i64| text(zero.at(hours));
-        for subject in 1..=self.subjects {
-            let entity = "INSERT INTO billable_entities (id, entity_type, entity_ref, created_at, updated_at) VALUES (?, 'workspace', ?, ?, ?)";
-            let row = (subject, format!("w{subject}"), at(-9000), at(-9000));
-            session.exec_drop(entity, row).await.unwrap();
-        }
-        for (plan, id) in self.plans.iter().zip(1..) {
-            let row = "INSERT INTO billing_plans (id, code, name, created_at, updated_at, entitlements) VALUES (?, ?, 'Plan', ?, ?, ?)";
-            holder(session, row, id, plan, "plan", plan.own.clone(), &at(-9000)).await;
-        }
-        for (product, id) in self.products.iter().zip(1..) {
-            let row = "INSERT INTO billing_products (id, code, name, created_at, updated_at, metadata_json) VALUES (?, ?, 'Product', ?, ?, ?)";
-            let own = product
-                .own
-                .clone()
-                .map(|own| json!({"entitlements": own, "colour": "red"}));
-            holder(session, row, id, product, "product", own, &at(-9000)).await;
-        }
-        for (assignment, id) in self.assignments.iter().zip(1..) {
-            let has_ended = ["ended", "cancelled"].contains(&assignment.status);
-            session
-                .exec_drop(
-                    "INSERT INTO billing_plan_assignments
-                       (id, subject_id, plan_id, quantity, status, effective_at, ended_at, period_start_at, period_end_at, dedupe_key, created_by, created_at)
-                     VALUES (:id, :subject, :plan, :quantity, :status, :since, :ended, :start, :end, :key, 'import', :since)",
-                    params! {
-                        "id" => id, "subject" => assignment.subject, "plan" => assignment.plan, "quantity" => assignment.quantity,
-                        "status" => assignment.status, "since" => at(assignment.since), "ended" => has_ended.then(|| at(-1)),
-                        "start" => assignment.period.map(|period| at(period.0)), "end" => assignment.period.map(|period| at(period.1)),
-                        "key" => format!("import:{id}"),
-                    },
-                )
-                .await
-                .unwrap();
-        }
-        for (purchase, id) in self.purchases.iter().zip(1..) {
-            self.load_purchase(session, purchase, id, &at(purchase.at)).await;
-        }
-    }
-
-    async fn load_purchase(&self, session: &mut Conn, purchase: &Purchase, id: u64, at: &str) {
-        let row = "INSERT INTO billing_purchases
-                     (id, subject_id, provider, provider_payment_id, status, currency, paid_minor_units, refunded_minor_units, purchased_at, created_at)
-                   VALUES (?, ?, 'stripe', ?, ?, 'eur', ?, ?, ?, ?)";
-        let payment = format!("pi_{id}");
-        let values = (
-            id,
-            purchase.subject,
-            payment,
-            purchase.status,
-            purchase.paid,
-            purchase.refunded,
-            at,
-            at,
-        );
-        session.exec_drop(row, values).await.unwrap();
-        for ((what, quantity), no) in purchase.lines.iter().zip(1..) {
-            let (plan, product) = match what {
-                Bought::Product(product) => (None, Some(*product)),
-                Bought::Plan(plan) => (Some(*plan), None),
-                Bought::Unknown => (None, None),
-            };
-            let line = "INSERT INTO billing_purchase_lines (purchase_id, line_no, provider_price_id, plan_id, product_id, quantity) VALUES (?, ?, ?, ?, ?, ?)";
-            let price = format!("price_{plan:?}_{product:?}").replace(['(', ')'], "_");
-            session
-                .exec_drop(line, (id, no, price, plan, product, quantity))
-                .await
-                .unwrap();
-        }
-    }
 }
 
 /// A state is on or off, however often it was bought.
@@ -371,26 +304,4 @@ fn times(code: &str, amount: i64, quantity: i64) -> i64 {
 fn counts(code: &str) -> Counts {
     let definition = DEFINITIONS.iter().find(|definition| definition.0 == code);
     definition.expect("a limit of the world").1
-}
-
-async fn holder<Term>(
-    session: &mut Conn,
-    row: &str,
-    id: u64,
-    holder: &Holder<Term>,
-    kind: &str,
-    own: Option<Json>,
-    at: &str,
-) {
-    let own = own.map(|own| own.to_string());
-    session.exec_drop(row, (id, &holder.code, at, at, own)).await.unwrap();
-    if let Some(input) = &holder.input {
-        session
-            .exec_drop(
-                "INSERT INTO billing_bootstrap_entitlements (kind, code, entitlements) VALUES (?, ?, ?)",
-                (kind, &holder.code, input.to_string()),
-            )
-            .await
-            .unwrap();
-    }
 }
