@@ -107,7 +107,7 @@ const OTHERS: &[Case] = &[
     ("UPDATE billing_purchase_lines SET product_id = 99", "BOOTSTRAP_MISSING_PRODUCT: billing_purchase_lines 3/1: no product 99", "UPDATE billing_purchase_lines SET product_id = 7"),
     ("UPDATE billing_purchase_lines SET purchase_id = 99", "BOOTSTRAP_MISSING_PURCHASE: billing_purchase_lines 99/1: no such purchase", "UPDATE billing_purchase_lines SET purchase_id = 3"),
     ("UPDATE billing_plan_assignments SET period_end_at = '2026-03-01'", "BOOTSTRAP_HALF_PERIOD: billing_plan_assignments 5: period_start_at is missing", "UPDATE billing_plan_assignments SET period_start_at = '2026-02-01'"),
-    ("INSERT INTO billing_bootstrap_entitlements VALUES ('plan', 'porr', '[]')", "BOOTSTRAP_UNKNOWN_HOLDER: billing_bootstrap_entitlements (plan porr): no plan has this code", "UPDATE billing_bootstrap_entitlements SET code = 'pro'"),
+    ("INSERT INTO billing_bootstrap_entitlements VALUES ('plan', 'porr', '[]')", "BOOTSTRAP_UNKNOWN_HOLDER: billing_bootstrap_entitlements (plan porr): no plan has this code", "DELETE FROM billing_bootstrap_entitlements"),
     (plan!(r#"{"code": "projects.max"}"#), "BOOTSTRAP_BAD_ENTRY: billing_plans 12 (pro) entitlements: is not an array", MEND_PLAN),
     ("UPDATE billing_plans SET entitlements = CAST(CONCAT('[0', REPEAT(', 0', 100), ']') AS JSON) WHERE id = 12", "BOOTSTRAP_BAD_ENTRY: billing_plans 12 (pro) entitlements: more than 100 entries", MEND_PLAN),
     (plan!("[null]"), "BOOTSTRAP_BAD_ENTRY: billing_plans 12 (pro) entitlements[0]: is not an object", MEND_PLAN),
