@@ -409,7 +409,7 @@ CREATE TABLE `billing_plans` (
   `updated_at` datetime(3) NOT NULL COMMENT 'UTC',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_plans_code` (`code`),
-  CONSTRAINT `ck_plans_code` CHECK (regexp_like(`code`,_utf8mb4'^[a-z][a-z0-9_.-]*\\z'))
+  CONSTRAINT `ck_plans_code` CHECK (regexp_like(`code`,_ascii'^[a-z][a-z0-9_.-]*\\z'))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='plans';
 
 CREATE TABLE `billing_product_entitlement_templates` (
@@ -441,7 +441,7 @@ CREATE TABLE `billing_products` (
   `updated_at` datetime(3) NOT NULL COMMENT 'UTC',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_products_code` (`code`),
-  CONSTRAINT `ck_products_code` CHECK (regexp_like(`code`,_utf8mb4'^[a-z][a-z0-9_.-]*\\z'))
+  CONSTRAINT `ck_products_code` CHECK (regexp_like(`code`,_ascii'^[a-z][a-z0-9_.-]*\\z'))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='products';
 
 CREATE TABLE `billing_provider_prices` (

@@ -63,17 +63,17 @@ BEGIN
                              duration_days JSON PATH '$.valueJson.durationDays')) AS j) AS r
              ORDER BY r.place
              LIMIT 100) AS e
-      LEFT JOIN billing_entitlement_definitions AS d ON d.code = CONVERT(e.code USING ascii);
+      LEFT JOIN billing_entitlement_definitions AS d ON d.code = CONVERT(e.code USING ascii) AND LENGTH(d.code) = LENGTH(e.code);
 
     WITH e AS (
       SELECT j.place, CONCAT('entitlements[', j.place - 1, ']') AS path, j.entry, j.value, j.code, j.definition_id, j.entitlement_type, j.schema_version,
              j.amount_field, j.amount, j.grant_kind, j.effective_policy, j.duration_policy, j.duration_days,
              j.same_as
         FROM JSON_TABLE(v_entries, '$[*]' COLUMNS (
-               place FOR ORDINALITY, entry JSON PATH '$.entry', value JSON PATH '$.value', code VARCHAR(65) PATH '$.code', definition_id INT UNSIGNED PATH '$.definitionId',
+               place FOR ORDINALITY, entry JSON PATH '$.entry', value JSON PATH '$.value', code VARCHAR(65) COLLATE utf8mb4_0900_bin PATH '$.code', definition_id INT UNSIGNED PATH '$.definitionId',
                entitlement_type VARCHAR(16) PATH '$.type', schema_version JSON PATH '$.schemaVersion', amount_field VARCHAR(8) PATH '$.amountField',
-               amount JSON PATH '$.amount', grant_kind VARCHAR(32) PATH '$.grantKind', effective_policy VARCHAR(32) PATH '$.effectivePolicy',
-               duration_policy VARCHAR(32) PATH '$.durationPolicy', duration_days JSON PATH '$.durationDays', same_as INT PATH '$.sameAs')) AS j)
+               amount JSON PATH '$.amount', grant_kind VARCHAR(32) COLLATE utf8mb4_0900_bin PATH '$.grantKind', effective_policy VARCHAR(32) COLLATE utf8mb4_0900_bin PATH '$.effectivePolicy',
+               duration_policy VARCHAR(32) COLLATE utf8mb4_0900_bin PATH '$.durationPolicy', duration_days JSON PATH '$.durationDays', same_as INT PATH '$.sameAs')) AS j)
     SELECT JSON_ARRAYAGG(JSON_ARRAY(f.path, f.problem, f.code)) INTO p_problems
       FROM (SELECT c.path, c.problem, c.code
               FROM (SELECT e.place, 1 AS check_no, e.path, IF(JSON_TYPE(e.entry) = 'OBJECT', NULL, 'must be an object with code and valueJson') AS problem,
@@ -82,7 +82,7 @@ BEGIN
                     UNION ALL
                     SELECT e.place, 2, CONCAT(e.path, '.', LEFT(JSON_UNQUOTE(k.field), 64)), 'is not known here: code, schemaVersion and valueJson are', 'VALIDATION_FAILED'
                       FROM e JOIN JSON_TABLE(JSON_KEYS(e.entry), '$[*]' COLUMNS (field JSON PATH '$')) AS k
-                     WHERE JSON_UNQUOTE(k.field) NOT IN ('code', 'schemaVersion', 'valueJson')
+                     WHERE NOT k.field MEMBER OF ('["code", "schemaVersion", "valueJson"]')
                     UNION ALL
                     SELECT e.place, 3, CONCAT(e.path, '.code'),
                            IF(e.code IS NULL, 'must be the code of an entitlement definition', IF(e.definition_id IS NULL, 'no entitlement definition has this code', NULL)),
@@ -105,7 +105,7 @@ BEGIN
                     SELECT e.place, 7, CONCAT(e.path, '.valueJson.', LEFT(JSON_UNQUOTE(k.field), 64)),
                            'is not known here: amount, limit, max, grantKind, effectivePolicy, durationPolicy and durationDays are', 'VALIDATION_FAILED'
                       FROM e JOIN JSON_TABLE(JSON_KEYS(e.value), '$[*]' COLUMNS (field JSON PATH '$')) AS k
-                     WHERE JSON_UNQUOTE(k.field) NOT IN ('amount', 'limit', 'max', 'grantKind', 'effectivePolicy', 'durationPolicy', 'durationDays')
+                     WHERE NOT k.field MEMBER OF ('["amount", "limit", "max", "grantKind", "effectivePolicy", "durationPolicy", "durationDays"]')
                     UNION ALL
                     SELECT e.place, 8, CONCAT(e.path, '.valueJson.', e.amount_field),
                            CASE WHEN e.amount > 9007199254740991 THEN 'must be at most 9007199254740991'

@@ -47,15 +47,15 @@ BEGIN
                              duration_days JSON PATH '$.durationDays', metadata JSON PATH '$.metadataJson')) AS j) AS r
              ORDER BY r.place
              LIMIT 100) AS e
-      LEFT JOIN billing_entitlement_definitions AS d ON d.code = CONVERT(e.code USING ascii);
+      LEFT JOIN billing_entitlement_definitions AS d ON d.code = CONVERT(e.code USING ascii) AND LENGTH(d.code) = LENGTH(e.code);
 
     WITH e AS (
       SELECT j.place, CONCAT('entitlements[', j.place - 1, ']') AS path, j.entry, j.code, j.definition_id, j.entitlement_type,
              JSON_TYPE(j.amount) IN ('INTEGER', 'UNSIGNED INTEGER') AND j.amount BETWEEN 1 AND 9007199254740991 AS is_amount, j.amount, j.grant_kind,
              j.duration_days, j.metadata, j.same_as
         FROM JSON_TABLE(v_entries, '$[*]' COLUMNS (
-               place FOR ORDINALITY, entry JSON PATH '$.entry', code VARCHAR(65) PATH '$.code', definition_id INT UNSIGNED PATH '$.definitionId',
-               entitlement_type VARCHAR(16) PATH '$.type', amount JSON PATH '$.amount', grant_kind VARCHAR(32) PATH '$.grantKind',
+               place FOR ORDINALITY, entry JSON PATH '$.entry', code VARCHAR(65) COLLATE utf8mb4_0900_bin PATH '$.code', definition_id INT UNSIGNED PATH '$.definitionId',
+               entitlement_type VARCHAR(16) PATH '$.type', amount JSON PATH '$.amount', grant_kind VARCHAR(32) COLLATE utf8mb4_0900_bin PATH '$.grantKind',
                duration_days JSON PATH '$.durationDays', metadata JSON PATH '$.metadata', same_as INT PATH '$.sameAs')) AS j)
     SELECT JSON_ARRAYAGG(JSON_ARRAY(f.path, f.problem, f.code)) INTO p_problems
       FROM (SELECT c.path, c.problem, c.code
@@ -66,7 +66,7 @@ BEGIN
                     SELECT e.place, 2, CONCAT(e.path, '.', LEFT(JSON_UNQUOTE(k.field), 64)),
                            'is not known here: code, amount, grantKind, durationDays and metadataJson are', 'VALIDATION_FAILED'
                       FROM e JOIN JSON_TABLE(JSON_KEYS(e.entry), '$[*]' COLUMNS (field JSON PATH '$')) AS k
-                     WHERE JSON_UNQUOTE(k.field) NOT IN ('code', 'amount', 'grantKind', 'durationDays', 'metadataJson')
+                     WHERE NOT k.field MEMBER OF ('["code", "amount", "grantKind", "durationDays", "metadataJson"]')
                     UNION ALL
                     SELECT e.place, 3, CONCAT(e.path, '.code'),
                            IF(e.code IS NULL, 'must be the code of an entitlement definition', IF(e.definition_id IS NULL, 'no entitlement definition has this code', NULL)),

@@ -85,7 +85,11 @@ settling: BEGIN
      WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0
        FOR UPDATE;
   END IF;
-  SET v_cause_done = p_cause IS NULL OR (p_cause = 'opened' AND v_segment_no > 0);
+  -- A row that the bootstrap made has no segment yet: it opens now, whatever the caller came for.
+  IF v_segment_no = 0 THEN
+    CALL entitlement_window_at_v1(v_interval, v_anchor, v_anchor_at, p_now, v_window_start_at, v_window_end_at);
+  END IF;
+  SET v_cause_done = v_segment_no > 0 AND (p_cause IS NULL OR p_cause = 'opened');
 
   boundaries: LOOP
     CALL entitlement_next_change_in_tx_v1(p_subject_id, p_definition_id, v_settled_at,
@@ -96,7 +100,7 @@ settling: BEGIN
     IF NOT v_cause_done THEN
       -- The caller has settled what was due before he wrote his cause, so it comes first. A clock that was set back never makes
       -- a segment that ends before it began.
-      SET v_at = GREATEST(p_now, v_settled_at), v_cause = p_cause, v_cause_done = TRUE;
+      SET v_at = GREATEST(p_now, v_settled_at), v_cause = COALESCE(p_cause, 'opened'), v_cause_done = TRUE;
       -- A window that began at this very instant keeps its shortest length.
       SET v_window_end_at = IF(v_cause = 'window_end', GREATEST(v_at, v_window_start_at + INTERVAL 1000 MICROSECOND), v_window_end_at);
     ELSEIF v_next_change_at <= p_now AND v_next_change_at < v_lifetime_end THEN

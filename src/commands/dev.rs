@@ -13,7 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Args;
 use consumable::config::{ListenSetting, TickSetting};
 use consumable::database::embedded::{EmbeddedServer, Progress, Storage, find_server};
-use consumable::database::{Database, Release, make_gateway_account};
+use consumable::database::{Database, Reach, Release, make_gateway_account};
 use consumable::gateway::Secret;
 use consumable::procedures::{access, scaffold};
 use consumable::serve;
@@ -171,7 +171,7 @@ async fn prepare(
     release: &Release,
 ) -> Result<Prepared, Failure> {
     let owner_url = server.database(DATABASE).await?;
-    let report = migrate::apply(&owner_url, release).await?;
+    let report = migrate::apply(&owner_url, release, Reach::Release).await?;
     eprintln!(
         "Database of release {}: {} migrations applied, {} procedures installed, {} as they were.",
         release.version(),

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 use consumable::config::DatabaseSetting;
-use consumable::database::{self, Progress, Release, Report, Weight};
+use consumable::database::{self, Progress, Reach, Release, Report, Weight};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
@@ -19,6 +19,9 @@ use super::Failure;
 ///
 /// Procedures belong to a locked account, consumable_owner, which can add to the ledger but not change it. When the
 /// migrating account may not make it, the procedures belong to the migrating account; this is then said.
+///
+/// Plans, products, assignments and purchases of your own are loaded in between: --before-bootstrap makes the tables for
+/// them, the run without it turns them into grants and balances (docs/operating.md, Coming with data of your own).
 #[derive(Args)]
 #[command(after_help = super::EXIT_CODES)]
 pub struct Migrate {
@@ -27,16 +30,32 @@ pub struct Migrate {
     /// Change nothing: list what differs, a procedure edited by hand included; exit code 1 when something does.
     #[arg(long)]
     check: bool,
+    /// Make the tables that data of your own is loaded into, and stop before it is read.
+    #[arg(long, conflicts_with = "check")]
+    before_bootstrap: bool,
+    /// There is no way back: restore the backup that was taken before.
+    #[arg(long, hide = true)]
+    down: bool,
 }
 
 /// Does what the command line asks, and prints it. `false`: the answer of `--check` is no.
 pub async fn run(options: &Migrate) -> Result<bool, Failure> {
+    if options.down {
+        return Err(Failure::Use(
+            "migrate goes one way only: to go back, restore the backup that was taken before it",
+        ));
+    }
     let url = options.database.url()?;
     let release = Release::embedded()?;
     if options.check {
         return check(url, &release).await;
     }
-    print(&apply(url, &release).await?, &release);
+    let reach = if options.before_bootstrap {
+        Reach::BeforeBootstrap
+    } else {
+        Reach::Release
+    };
+    print(&apply(url, &release, reach).await?, &release, reach);
     Ok(true)
 }
 
@@ -60,7 +79,7 @@ async fn check(url: &str, release: &Release) -> Result<bool, Failure> {
 }
 
 /// Brings the database to the release, with a bar while it goes on.
-pub(super) async fn apply(url: &str, release: &Release) -> Result<Report, Failure> {
+pub(super) async fn apply(url: &str, release: &Release, reach: Reach) -> Result<Report, Failure> {
     // Hidden by itself when the standard error is not a terminal; the log then tells the long waits.
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}").expect("the template is tried by every run"),
@@ -76,9 +95,14 @@ pub(super) async fn apply(url: &str, release: &Release) -> Result<Report, Failur
             bar.set_position(done as u64);
             bar.set_message(name.to_owned());
         }
+        Progress::Opening { done, total } => {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message("balances");
+        }
         Progress::Busy(what) => tell(&bar, format!("{what} is held by an open transaction; trying again")),
     };
-    let report = database::migrate(url, release, &show).await;
+    let report = database::migrate_to(url, release, reach, &show).await;
     bar.finish_and_clear();
     Ok(report?)
 }
@@ -91,7 +115,7 @@ fn tell(bar: &ProgressBar, sentence: String) {
     }
 }
 
-fn print(report: &Report, release: &Release) {
+fn print(report: &Report, release: &Release, reach: Reach) {
     let done = [
         ("applied ", &report.migrations),
         ("created ", &report.created),
@@ -104,6 +128,16 @@ fn print(report: &Report, release: &Release) {
     }
     for notice in &report.notices {
         println!("note: {notice}");
+    }
+    if reach == Reach::BeforeBootstrap {
+        // A notice says why there is nothing to load for.
+        if report.notices.is_empty() {
+            println!("The tables are there. Load your data, then run consumable migrate: it reads it.");
+        }
+        return;
+    }
+    if report.settled > 0 {
+        println!("settled  {} balances that were due", report.settled);
     }
     println!(
         "Release {}: {} migrations applied, procedures: {} created, {} replaced, {} unchanged.",

@@ -30,13 +30,16 @@ pub enum Failure {
     /// Something else did not work, said in one sentence: exit code 1.
     #[error("{0}")]
     Work(String),
+    /// What was asked for cannot be had, said in one sentence: exit code 2.
+    #[error("{0}")]
+    Use(&'static str),
 }
 
 impl Failure {
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
-            Failure::Setting(_) => 2,
+            Failure::Setting(_) | Failure::Use(_) => 2,
             Failure::Database(Error::Unavailable(_)) => 3,
             Failure::Database(_) | Failure::Embedded(_) | Failure::Work(_) => 1,
         }

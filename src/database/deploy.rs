@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
-use refinery::Runner;
+use refinery::{Runner, Target};
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::accounts::{OWNER, Owner, prepare_owner};
+use super::bootstrap::refused_by_bootstrap;
 use super::call::jittered;
 use super::release::{Release, hex};
 use super::state::{Difference, State};
@@ -47,6 +48,13 @@ pub enum Progress<'a> {
         /// How many there are to do.
         total: usize,
     },
+    /// Balances that are due are being settled: after a bootstrap, all.
+    Opening {
+        /// How many are done.
+        done: u64,
+        /// How many were due at the beginning.
+        total: u64,
+    },
     /// This is held by an open transaction; trying again until it is free.
     Busy(&'a str),
 }
@@ -62,8 +70,19 @@ pub struct Report {
     pub replaced: Vec<String>,
     /// How many procedures were as they should be.
     pub unchanged: usize,
+    /// How many balances were due, and are settled.
+    pub settled: u64,
     /// One sentence each on what the operator should know.
     pub notices: Vec<String>,
+}
+
+/// How far a run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All the way: tables, bootstrap, procedures, balances.
+    Release,
+    /// To the tables that data from elsewhere is loaded into: the bootstrap has not read them, and there are no procedures.
+    BeforeBootstrap,
 }
 
 /// Compares the database with `release`, without changing anything. Empty: they are the same.
@@ -92,6 +111,19 @@ pub async fn check(url: &str, release: &Release) -> Result<Vec<Difference>, Erro
 /// [`Error::Unavailable`] without a connection to a server we know; [`Error::Overloaded`] when another run or an open
 /// transaction did not end in time; else [`Error::Internal`], with file, line and the server's words where there are any.
 pub async fn migrate(url: &str, release: &Release, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Report, Error> {
+    migrate_to(url, release, Reach::Release, progress).await
+}
+
+/// As [`migrate`], but only as far as `reach` says.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_to(
+    url: &str,
+    release: &Release,
+    reach: Reach,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Report, Error> {
     let opts = options(url)?;
     check_server(&opts).await?;
     let database = opts.db_name().unwrap_or_default().to_owned();
@@ -105,7 +137,7 @@ pub async fn migrate(url: &str, release: &Release, progress: &(dyn Fn(Progress<'
         report: Report::default(),
         definer: None,
     };
-    let outcome = run.finish().await;
+    let outcome = run.finish(reach).await;
     pool.disconnect().await.map_err(decode)?;
     // Closing the connection gives the turn to the next run.
     turn.disconnect().await.map_err(decode)?;
@@ -160,7 +192,7 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn finish(mut self) -> Result<Report, Error> {
+    async fn finish(mut self, reach: Reach) -> Result<Report, Error> {
         let mut conn = self.pool.get_conn().await.map_err(decode)?;
         self.check_collation(&mut conn).await?;
         let state = State::read(&mut conn).await.map_err(decode)?;
@@ -176,7 +208,10 @@ impl Run<'_> {
             return Ok(self.report);
         }
         drop(conn);
-        self.make_tables(&differences).await?;
+        self.make_tables(&differences, reach).await?;
+        if reach == Reach::BeforeBootstrap {
+            return Ok(self.report);
+        }
 
         let mut conn = self.pool.get_conn().await.map_err(decode)?;
         match prepare_owner(&mut conn, self.database).await.map_err(decode)? {
@@ -184,6 +219,7 @@ impl Run<'_> {
             Owner::Refused(sentence) => self.report.notices.push(sentence),
         }
         self.install(&mut conn, &state, &differences).await?;
+        self.settle_due(&mut conn).await?;
         Ok(self.report)
     }
 
@@ -201,15 +237,19 @@ impl Run<'_> {
         }
     }
 
-    async fn make_tables(&mut self, differences: &[Difference]) -> Result<(), Error> {
+    async fn make_tables(&mut self, differences: &[Difference], reach: Reach) -> Result<(), Error> {
         let tables =
             |found: &&Difference| matches!(found, Difference::PendingMigration(_) | Difference::ChangedMigration(_));
         let pending = differences.iter().filter(tables).count();
+        let target = match reach {
+            Reach::Release => Target::Latest,
+            Reach::BeforeBootstrap => self.before_bootstrap(differences)?,
+        };
         if pending == 0 {
             return Ok(());
         }
         (self.progress)(Progress::Tables(pending));
-        let runner = Runner::new(self.release.migrations());
+        let runner = Runner::new(self.release.migrations()).set_target(target);
         let mut patience = Patience::new();
         loop {
             let outcome = runner.run_async(&mut self.pool.clone()).await;
@@ -221,7 +261,8 @@ impl Run<'_> {
             let Err(error) = outcome else { return Ok(()) };
             let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
             if !patience.outlasts(cause, "a table", self.progress).await {
-                return Err(Error::Internal(format!("the tables could not be made: {error}")));
+                return Err(refused_by_bootstrap(cause)
+                    .unwrap_or_else(|| Error::Internal(format!("the tables could not be made: {error}"))));
             }
         }
     }
@@ -241,14 +282,14 @@ impl Patience {
         }
     }
 
-    /// Pauses and gives `true` when `error` is a lock wait that is worth another try.
+    /// Pauses and gives `true` when `error` is a lock wait, or a deadlock, that is worth another try.
     pub(super) async fn outlasts(
         &mut self,
         error: Option<&mysql_async::Error>,
         what: &str,
         progress: &(dyn Fn(Progress<'_>) + Sync),
     ) -> bool {
-        let held = matches!(error, Some(mysql_async::Error::Server(error)) if error.code == 1205);
+        let held = matches!(error, Some(mysql_async::Error::Server(error)) if [1205, 1213].contains(&error.code));
         if !held || Instant::now() > self.until {
             return false;
         }

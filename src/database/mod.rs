@@ -2,6 +2,7 @@
 //! and the deployment of tables and procedures. Only this module holds SQL text.
 
 mod accounts;
+mod bootstrap;
 mod call;
 mod deploy;
 pub mod embedded;
@@ -17,7 +18,7 @@ use crate::error::Error;
 
 pub use accounts::make_gateway_account;
 pub use call::ResultSets;
-pub use deploy::{Progress, Report, check, migrate};
+pub use deploy::{Progress, Reach, Report, check, migrate, migrate_to};
 pub use mysql_async::{Params, Value, prelude::FromRow};
 pub use release::{Release, Routine};
 pub use state::{Difference, Weight};

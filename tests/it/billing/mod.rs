@@ -1,5 +1,6 @@
-//! `sql/billing/`: catalogue, plans, purchases, provider events.
+//! `sql/billing/`: catalogue, plans, purchases, provider events; and the bootstrap of data that comes from elsewhere.
 
+mod bootstrap;
 mod catalogue;
 mod crashes;
 mod events;

@@ -50,7 +50,7 @@ fn no_procedure_has_what_is_forbidden() {
     findings.must_be_none();
 }
 
-fn words(procedure: &Procedure, findings: &mut Findings) {
+pub fn words(procedure: &Procedure, findings: &mut Findings) {
     for (at, token) in procedure.tokens.iter().enumerate() {
         for (words, why) in FORBIDDEN {
             if token.is_any(words) {
@@ -75,7 +75,7 @@ fn words(procedure: &Procedure, findings: &mut Findings) {
     }
 }
 
-fn names(procedure: &Procedure, findings: &mut Findings) {
+pub fn names(procedure: &Procedure, findings: &mut Findings) {
     for declaration in procedure.statements(&["DECLARE"]) {
         if declaration.iter().any(|token| token.is("HANDLER")) {
             continue;
@@ -103,7 +103,7 @@ fn names(procedure: &Procedure, findings: &mut Findings) {
 }
 
 /// A query inside an expression of the procedure's own language takes locks, SELECT … INTO does not.
-fn subqueries(procedure: &Procedure, findings: &mut Findings) {
+pub fn subqueries(procedure: &Procedure, findings: &mut Findings) {
     for statement in procedure.statements(&["SET", "IF", "ELSEIF", "WHILE", "UNTIL", "CALL", "DECLARE"]) {
         let end = match statement[0].text.to_uppercase().as_str() {
             "IF" | "ELSEIF" => "THEN",
@@ -143,7 +143,7 @@ fn parts_of_itself(procedure: &Procedure, findings: &mut Findings) {
 }
 
 /// Finds loops that nothing can end. That the end is near is what the comment beside them and the review are for.
-fn loops(procedure: &Procedure, findings: &mut Findings) {
+pub fn loops(procedure: &Procedure, findings: &mut Findings) {
     let tokens = &procedure.tokens;
     for at in procedure.body..tokens.len() {
         let ends = at > 0 && tokens[at - 1].is("END");
