@@ -15,7 +15,7 @@ use consumable::config::{ListenSetting, TickSetting};
 use consumable::database::embedded::{EmbeddedServer, Progress, Storage, find_server};
 use consumable::database::{Database, Release, make_gateway_account};
 use consumable::gateway::Secret;
-use consumable::procedures::{access, scaffold};
+use consumable::procedures::{access, demonstration};
 use consumable::serve;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -175,7 +175,7 @@ async fn prepare(
     let gateway_url = server.url(GATEWAY_ACCOUNT, Some(&password), DATABASE);
     let database = Database::connect(&gateway_url).await?;
     if !options.no_seed {
-        scaffold::seed(&database).await?;
+        demonstration::seed(&database).await?;
     }
 
     let path = data.join("dev.json");

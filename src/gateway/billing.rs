@@ -1,9 +1,10 @@
 //! `/api/billing/…`: what applications ask.
 
+mod batch;
 mod check;
 mod consume;
 mod holds;
-mod refusal;
+pub(super) mod refusal;
 
 use std::sync::Arc;
 
@@ -41,6 +42,9 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let consume = path!("api" / "billing" / "consume")
         .and(request.clone())
         .then(|request: Request| request.answer("POST", consume::consume));
+    let consume_batch = path!("api" / "billing" / "consume" / "batch")
+        .and(request.clone())
+        .then(|request: Request| request.answer("POST", batch::batch));
     let check = path!("api" / "billing" / "check")
         .and(request.clone())
         .then(|request: Request| request.answer("POST", check::check));
@@ -67,6 +71,8 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .then(|request: Request| request.answer("POST", refresh));
     consume
         .or(limitations)
+        .unify()
+        .or(consume_batch)
         .unify()
         .or(check)
         .unify()

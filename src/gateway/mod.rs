@@ -1,9 +1,10 @@
 //! The HTTP side: parse, authorise, call one procedure, answer. No rule is here.
 //!
-//! One file per route family (`billing`, `console`, `realtime`, `health`). Each gives its routes as one boxed
+//! One file per route family (`billing`, `console`, `realtime`, `application`, `health`). Each gives its routes as one boxed
 //! filter, so that warp's types stay small; behind them, handlers are plain async functions from a `request::Request` to
 //! an answer or a `problem::Problem`. Neither is a warp rejection.
 
+mod application;
 mod billing;
 mod caller;
 mod console;
@@ -11,6 +12,7 @@ mod health;
 mod problem;
 mod realtime;
 mod request;
+mod scaffold;
 mod server;
 mod subject;
 mod views;
@@ -80,6 +82,8 @@ fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(realtime::routes(gateway))
         .unify()
         .or(console::routes(gateway))
+        .unify()
+        .or(application::routes(gateway))
         .unify()
         .or(health::routes(gateway))
         .unify()

@@ -94,6 +94,11 @@ impl Request {
         handler(self).await.unwrap_or_else(Problem::into_response)
     }
 
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
     /// A header's text; `None` when it is not there or empty.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `sql/entitlement/`: limits, grants, uses, and the outbox of changes.
 
 mod check;
+mod gate;
 mod hold;
 mod outbox;
 mod upkeep;
@@ -14,6 +15,7 @@ use crate::database::Database;
 use crate::error::{Code, Error};
 
 pub use check::{CheckItem, CheckOutcome, CheckVerdict, Pair, check, check_batch};
+pub use gate::{Gate, gate};
 pub use hold::{Held, Hold, HoldFields, HoldOutcome, commit_hold, find_hold, hold, release_hold};
 pub use outbox::{Change, OutboxState, changes_since, prune_changes};
 pub use upkeep::{Lease, Mismatch, lease_due, verify};

@@ -6,5 +6,6 @@
 
 pub mod access;
 pub mod billing;
+pub mod demonstration;
 pub mod entitlement;
 pub mod scaffold;

@@ -14,6 +14,7 @@ mod keys;
 mod law;
 mod realtime;
 mod redeploy;
+mod scaffold;
 mod scheduler;
 mod support;
 mod verify;

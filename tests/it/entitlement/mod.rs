@@ -3,6 +3,7 @@
 mod capacity;
 mod changes;
 mod consume;
+mod gate;
 mod grant;
 mod holds;
 mod interleavings;
