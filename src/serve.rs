@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::database::{self, Database, Difference, Release, Weight};
 use crate::error::Error;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Tokens};
 use crate::relay::Relay;
 use crate::scheduler;
 
@@ -28,10 +28,18 @@ pub async fn require(database_url: &str, release: &Release) -> Result<Vec<Differ
     }
 }
 
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What is due is looked for so often at least.
+    pub tick: Duration,
+    /// What workspace tokens are signed by, the first, and valid by, all; none: there are no tokens.
+    pub token_secrets: Vec<String>,
+}
+
 /// Serves on `listener` until `shutdown` completes, then lets requests under way finish, for ten seconds at most.
 ///
-/// `database` is the pool of the database that `database_url` names, which should have passed [`require`]. What is due is
-/// looked for every `tick` at least.
+/// `database` is the pool of the database that `database_url` names, which should have passed [`require`].
 ///
 /// # Errors
 /// When the database cannot be asked at the start. Later on it may come and go.
@@ -40,7 +48,7 @@ pub async fn serve(
     database_url: &str,
     release: Release,
     listener: TcpListener,
-    tick: Duration,
+    settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let relay = Relay::start(&database).await?;
@@ -50,10 +58,11 @@ pub async fn serve(
         database_url.to_owned(),
         release,
         relay.clone(),
+        Tokens::new(&settings.token_secrets),
         stopped.clone(),
     );
     // What is settled is told to readers at once, not at the relay's next poll.
-    let scheduler = scheduler::run(&database, tick, relay.moves(), || relay.written(), stopped);
+    let scheduler = scheduler::run(&database, settings.tick, relay.moves(), || relay.written(), stopped);
     let asked = async {
         shutdown.await;
         // The gateway holds the other end for as long as it serves.

@@ -1,7 +1,7 @@
 //! `consumable serve`: the gateway in front of a database.
 
 use clap::Args;
-use consumable::config::{DatabaseSetting, ListenSetting, TickSetting};
+use consumable::config::{DatabaseSetting, ListenSetting, TickSetting, TokenSetting};
 use consumable::database::{Database, Release};
 use consumable::serve;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,14 +21,22 @@ pub struct Serve {
     listen: ListenSetting,
     #[command(flatten)]
     tick: TickSetting,
+    #[command(flatten)]
+    token: TokenSetting,
 }
 
 /// Serves until it is told to stop.
 pub async fn run(options: &Serve) -> Result<(), Failure> {
     let url = options.database.url()?;
     let address = options.listen.address()?;
-    let tick = options.tick.duration()?;
+    let settings = serve::Settings {
+        tick: options.tick.duration()?,
+        token_secrets: options.token.secrets()?,
+    };
     let release = Release::embedded()?;
+    if settings.token_secrets.is_empty() {
+        tracing::info!("CONSUMABLE_TOKEN_SECRET is not set: there are no workspace tokens");
+    }
     for difference in serve::require(url, &release).await? {
         tracing::warn!("{difference}");
     }
@@ -39,7 +47,7 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
     raise_file_limit();
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, release = release.version(), "serving");
-    serve::serve(database.clone(), url, release, listener, tick, told_to_stop()).await?;
+    serve::serve(database.clone(), url, release, listener, settings, told_to_stop()).await?;
     tracing::info!("stopped");
     database.disconnect().await?;
     Ok(())

@@ -53,7 +53,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
 /// Lets a request through if its caller may make it and, where it would write, the access of its workspace has not lapsed.
 /// The database is asked each time, so that access ends, and begins again, at the instant.
 async fn admit(request: Request) -> Admission {
-    request.caller(Needs::Service).await?;
+    request.caller(Needs::Workspace).await?;
     let subject_id = request.entity().await?.id;
     if *request.method() != Method::GET {
         let gate = entitlement::gate(&request.gateway.database, subject_id, WRITE).await?;

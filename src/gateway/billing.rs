@@ -5,6 +5,7 @@ mod check;
 mod consume;
 mod holds;
 pub(super) mod refusal;
+mod workspace_tokens;
 
 use std::sync::Arc;
 
@@ -66,6 +67,9 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let recount = path!("api" / "billing" / "resources" / String)
         .and(request.clone())
         .then(|resource_code, request: Request| request.answer("PUT", |request| recount(request, resource_code)));
+    let workspace_tokens = path!("api" / "billing" / "workspace-tokens")
+        .and(request.clone())
+        .then(|request: Request| request.answer("POST", workspace_tokens::make));
     let refresh = path!("api" / "billing" / "limits" / "refresh")
         .and(request)
         .then(|request: Request| request.answer("POST", refresh));
@@ -89,6 +93,8 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(recount)
         .unify()
         .or(put_entity)
+        .unify()
+        .or(workspace_tokens)
         .unify()
         .or(refresh)
         .unify()
@@ -154,7 +160,7 @@ fn segment(field: &str, text: &str, max: usize) -> Result<String, Problem> {
 }
 
 async fn limitations(request: Request) -> Answer {
-    request.caller(Needs::Service).await?;
+    request.caller(Needs::Workspace).await?;
     let held_only = match request.query("held").as_deref() {
         Some("true") => true,
         None | Some("false") => false,

@@ -15,6 +15,7 @@ mod request;
 mod scaffold;
 mod server;
 mod subject;
+mod tokens;
 mod views;
 mod wire;
 
@@ -30,6 +31,7 @@ use crate::database::{Database, Release};
 use crate::relay::Relay;
 
 pub use caller::Secret;
+pub use tokens::Tokens;
 
 /// Readers of realtime events at once. Each keeps a connection and some kilobytes.
 const MAX_READERS: usize = 10_000;
@@ -38,6 +40,7 @@ const MAX_READERS: usize = 10_000;
 pub struct Gateway {
     database: Database,
     relay: Relay,
+    tokens: Tokens,
     readiness: health::Readiness,
     /// Places for readers of realtime events.
     readers: Arc<Semaphore>,
@@ -47,17 +50,19 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to `database`, which `database_url` names and which should have `release`, with `relay`, which somebody
-    /// else runs. When `shutdown` becomes true it stops: see [`Gateway::serve`].
+    /// else runs, and `tokens` that browsers bring. When `shutdown` becomes true it stops: see [`Gateway::serve`].
     pub fn new(
         database: Database,
         database_url: String,
         release: Release,
         relay: Relay,
+        tokens: Tokens,
         shutdown: watch::Receiver<bool>,
     ) -> Gateway {
         Gateway {
             database,
             relay,
+            tokens,
             readiness: health::Readiness::new(database_url, release),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             shutdown,

@@ -31,6 +31,7 @@ pub enum Transport {
     DatabaseUnavailable,
     Overloaded,
     NotReady,
+    TokensNotConfigured,
 }
 
 /// The rows beside those of `sql/errors.csv`: code, status, title.
@@ -54,6 +55,11 @@ const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
         Transport::DatabaseUnavailable => ("DATABASE_UNAVAILABLE", 503, "The database is not available"),
         Transport::Overloaded => ("OVERLOADED", 503, "The service has more to do than it can take"),
         Transport::NotReady => ("NOT_READY", 503, "The service is not ready"),
+        Transport::TokensNotConfigured => (
+            "TOKENS_NOT_CONFIGURED",
+            503,
+            "The service has no secret for workspace tokens",
+        ),
     }
 }
 

@@ -17,4 +17,5 @@ mod redeploy;
 mod scaffold;
 mod scheduler;
 mod support;
+mod tokens;
 mod verify;

@@ -138,3 +138,44 @@ async fn the_gate_closes_when_access_expires_with_nobody_doing_anything() {
     assert_eq!(refusal(write(number)).await.0, 403);
     assert_eq!(answer(gateway.as_service(Method::GET, "/api/projects")).await.0, 200);
 }
+
+#[tokio::test]
+async fn a_user_of_the_workspace_may_use_the_application_and_no_other_workspaces() {
+    let gateway = TestGateway::start().await;
+    let entity = gateway.acme().await;
+    gateway.grant(entity, "projects.max", 5).await;
+    let other = gateway.as_service(Method::PUT, "/api/billing/entities/workspace/other");
+    let (_, other) = answer(other.json(&json!({"workspaceSlug": "other"}))).await;
+    let token = gateway.token("acme", "app", &[], 900).await;
+    let as_user = |method: Method, path: &str| gateway.request(method, path).bearer_auth(&token);
+
+    let create = as_user(Method::POST, "/api/projects").header("Idempotency-Key", "k");
+    let (status, body) = answer(create.json(&json!({"name": "Mine"}))).await;
+    assert_eq!((status, &body["project"]["billableEntityId"]), (201, &json!(entity)));
+    for (_, path) in PATHS {
+        let status = answer(as_user(Method::GET, path)).await.0;
+        assert_eq!(
+            status,
+            if *path == "/api/annuityCalculator" { 405 } else { 200 },
+            "{path}"
+        );
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let nobody = gateway.request(method.clone(), path).header("X-Workspace-Slug", "acme");
+            assert_eq!(refusal(nobody).await.1, "UNAUTHENTICATED", "{method} {path}");
+            for (header, value) in [
+                ("X-Workspace-Slug", json!("other")),
+                ("X-Billable-Entity-Id", other["billableEntity"]["id"].clone()),
+            ] {
+                let value = value.to_string().replace('"', "");
+                let request = as_user(method.clone(), path).header(header, value);
+                assert_eq!(refusal(request).await.1, "FORBIDDEN", "{method} {path}");
+            }
+        }
+    }
+
+    // The gate is before users, too.
+    let access = gateway.grant(entity, ACCESS, 1).await;
+    end_access(&gateway, &access).await;
+    let archive = as_user(Method::PATCH, "/api/projects/1").json(&json!({"status": "archived"}));
+    assert_eq!(refusal(archive).await.1, "WORKSPACE_ACCESS_EXPIRED");
+}

@@ -2,6 +2,7 @@
 
 mod annuity;
 mod bypasses;
+mod capabilities;
 mod gate;
 mod projects;
 

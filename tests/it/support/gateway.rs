@@ -5,7 +5,7 @@ use std::time::Duration;
 use consumable::database::Release;
 use consumable::gateway::Secret;
 use consumable::procedures::access;
-use consumable::serve::serve;
+use consumable::serve::{Settings, serve};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -21,6 +21,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// No test waits for a tick: what must happen by itself happens at a boundary, or with a change.
 const TICK: Duration = Duration::from_secs(3_600);
+
+/// What the gateways of tests sign workspace tokens by.
+pub const TOKEN_SECRET: &str = "the secret of the gateways of tests";
 
 /// A gateway with a service key and an admin key.
 pub struct TestGateway {
@@ -43,6 +46,12 @@ impl TestGateway {
 
     /// A gateway that reaches the database by `database_url`.
     pub async fn on(test: TestDatabase, database_url: &str) -> TestGateway {
+        TestGateway::with_tokens(test, database_url, &[TOKEN_SECRET]).await
+    }
+
+    /// A gateway whose workspace tokens are by these secrets.
+    pub async fn with_tokens(test: TestDatabase, database_url: &str, token_secrets: &[&str]) -> TestGateway {
+        let token_secrets = token_secrets.iter().map(|secret| (*secret).to_owned()).collect();
         let database = consumable::database::Database::connect(database_url).await.unwrap();
         let mut keys = Vec::new();
         for role in ["service", "admin"] {
@@ -59,7 +68,11 @@ impl TestGateway {
         let running = tokio::spawn(async move {
             let release = Release::embedded().unwrap();
             let stopped = async { stopped.await.unwrap_or_default() };
-            serve(database, &database_url, release, listener, TICK, stopped)
+            let settings = Settings {
+                tick: TICK,
+                token_secrets,
+            };
+            serve(database, &database_url, release, listener, settings, stopped)
                 .await
                 .unwrap();
         });
@@ -112,6 +125,20 @@ impl TestGateway {
         let (status, body) = answer(entity).await;
         assert!(status == 200 || status == 201, "{body}");
         body["billableEntity"]["id"].as_u64().unwrap()
+    }
+
+    /// A token for a user of a workspace.
+    pub async fn token(&self, workspace: &str, surface: &str, permissions: &[&str], ttl_seconds: u64) -> String {
+        let mint = self
+            .request(Method::POST, "/api/billing/workspace-tokens")
+            .bearer_auth(&self.service)
+            .json(
+                &json!({"workspaceSlug": workspace, "userId": "user-1", "permissions": permissions, "surface": surface,
+                          "ttlSeconds": ttl_seconds}),
+            );
+        let (status, body) = answer(mint).await;
+        assert_eq!(status, 201, "{body}");
+        body["token"].as_str().unwrap().to_owned()
     }
 
     /// Grants `amount` of `code` to `entity`.
