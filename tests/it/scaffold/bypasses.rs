@@ -219,8 +219,8 @@ async fn who_races_for_the_last_place_or_submits_twice_makes_one_project() {
             .map(|racer| {
                 let gateway = gateway.clone();
                 let key = format!("{round}-{}", keys[racer % 2]);
-                let name = format!("{}", if round == 0 { "same" } else { keys[racer % 2] });
-                tokio::spawn(async move { answer(create(&gateway, &name, &key)).await })
+                let name = keys[racer % 2];
+                tokio::spawn(async move { answer(create(&gateway, name, &key)).await })
             })
             .collect();
         let mut answers = Vec::new();
