@@ -624,6 +624,7 @@ CREATE TABLE `scaffold_annuity_calculations` (
   `created_at` datetime(3) NOT NULL COMMENT 'UTC',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_annuity_calculations_key` (`subject_id`,`usage_event_key`),
+  KEY `ix_annuity_calculations_subject` (`subject_id`,`id`),
   CONSTRAINT `fk_annuity_calculations_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='example: history of calculations';
 
@@ -632,11 +633,16 @@ CREATE TABLE `scaffold_projects` (
   `subject_id` bigint unsigned NOT NULL,
   `name` varchar(160) NOT NULL,
   `status` enum('active','archived') NOT NULL DEFAULT 'active',
+  `usage_event_key` varchar(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'the key of the request that made it',
+  `content_sha256` binary(32) NOT NULL COMMENT 'of what that request asked for: the same key with other content is a conflict',
   `created_at` datetime(3) NOT NULL COMMENT 'UTC',
   `updated_at` datetime(3) NOT NULL COMMENT 'UTC',
+  `deleted_at` datetime(3) DEFAULT NULL COMMENT 'UTC; the row stays, as its key must: a late retry would make the project again',
   PRIMARY KEY (`id`),
+  UNIQUE KEY `uq_projects_key` (`subject_id`,`usage_event_key`),
   KEY `ix_projects_subject` (`subject_id`,`status`),
-  CONSTRAINT `fk_projects_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`)
+  CONSTRAINT `fk_projects_subject` FOREIGN KEY (`subject_id`) REFERENCES `billable_entities` (`id`),
+  CONSTRAINT `ck_projects_deleted` CHECK (((`deleted_at` is null) or (`status` = _utf8mb4'archived')))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='example: projects';
 
 CREATE TABLE `workspaces` (

@@ -9,5 +9,7 @@ CREATE TABLE IF NOT EXISTS scaffold_annuity_calculations (
   CONSTRAINT pk_annuity_calculations PRIMARY KEY (id),
   -- A retry finds the first result here.
   CONSTRAINT uq_annuity_calculations_key UNIQUE (subject_id, usage_event_key),
+  -- Serves: a subject's history, newest first.
+  INDEX ix_annuity_calculations_subject (subject_id, id),
   CONSTRAINT fk_annuity_calculations_subject FOREIGN KEY (subject_id) REFERENCES billable_entities (id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci COMMENT 'example: history of calculations';

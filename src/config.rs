@@ -151,6 +151,53 @@ impl WebhookSecretsSetting {
     }
 }
 
+/// `CONSUMABLE_TOKEN_SECRET`: what workspace tokens are signed by.
+#[derive(Debug, Clone, Args)]
+pub struct TokenSetting {
+    /// The secret of workspace tokens, at least 32 bytes; several with commas between them: the first signs, all are valid.
+    ///
+    /// Every gateway of an installation has the same. To change it, add the new one behind the old one everywhere, then move it to
+    /// the front, and take the old one away a day later. Without it there are no workspace tokens.
+    // No default: one that everybody knows would open every workspace. Not kept in the database, where a reader could take it.
+    #[arg(
+        long,
+        env = "CONSUMABLE_TOKEN_SECRET",
+        value_name = "SECRET,…",
+        hide_env_values = true
+    )]
+    token_secret: Option<String>,
+}
+
+impl TokenSetting {
+    /// The secrets, the one that signs first; none where the setting is missing or empty.
+    ///
+    /// # Errors
+    /// When one is shorter than 32 bytes, which could be guessed, or stands there twice.
+    pub fn secrets(&self) -> Result<Vec<String>, SettingError> {
+        let text = self.token_secret.as_deref().unwrap_or_default();
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let secrets: Vec<String> = text.split(',').map(|secret| secret.trim().to_owned()).collect();
+        for (place, secret) in secrets.iter().enumerate() {
+            // The secret itself stays out of the sentence.
+            let wrong = |what: &str| {
+                let number = place + 1;
+                SettingError(format!("CONSUMABLE_TOKEN_SECRET: secret {number} {what}"))
+            };
+            if secret.len() < 32 {
+                return Err(wrong(
+                    "is shorter than 32 bytes: make one with openssl rand -base64 48, and write commas only between secrets",
+                ));
+            }
+            if secrets[..place].contains(secret) {
+                return Err(wrong("is there twice"));
+            }
+        }
+        Ok(secrets)
+    }
+}
+
 /// `RUST_LOG`: what is logged, to the standard error.
 #[derive(Debug, Clone, Args)]
 pub struct LogSetting {
@@ -236,6 +283,36 @@ mod tests {
         }
         let many = ["whsec_0123456789"; 11].join(",");
         assert!(secrets(Some(&many)).unwrap_err().contains("11 secrets"));
+    }
+
+    #[test]
+    fn a_wrong_token_secret_is_one_sentence_without_it() {
+        let secrets = |text: Option<&str>| {
+            let token_secret = text.map(str::to_owned);
+            TokenSetting { token_secret }
+                .secrets()
+                .map_err(|error| error.to_string())
+        };
+        let (one, two) = ("a secret that is 32 bytes or more", "another one that is 32 bytes long");
+        assert_eq!(secrets(None), Ok(vec![]));
+        assert_eq!(secrets(Some("")), Ok(vec![]));
+        assert_eq!(
+            secrets(Some(&format!("{one}, {two}"))),
+            Ok(vec![one.to_owned(), two.to_owned()])
+        );
+        for wrong in [
+            "hunter2".to_owned(),
+            format!("{one},"),
+            format!("{one},hunter2"),
+            format!("{one},{two},{one}"),
+        ] {
+            let sentence = secrets(Some(&wrong)).unwrap_err();
+            assert!(sentence.starts_with("CONSUMABLE_TOKEN_SECRET: secret "), "{sentence}");
+            assert!(
+                !sentence.contains("hunter2") && !sentence.contains(one) && !sentence.contains('\n'),
+                "{sentence}"
+            );
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::database::{self, Database, Difference, Release, Weight};
 use crate::error::Error;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Secrets, Tokens};
 use crate::meters::Meters;
 use crate::procedures::entitlement::Lease;
 use crate::relay::Relay;
@@ -31,11 +31,20 @@ pub async fn require(database_url: &str, release: &Release) -> Result<Vec<Differ
     }
 }
 
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What is due is looked for so often at least.
+    pub tick: Duration,
+    /// What workspace tokens are signed by, the first, and valid by, all; none: there are no tokens.
+    pub token_secrets: Vec<String>,
+    /// What the payment provider signs its events with: any of these; none: no event is believed.
+    pub webhook_secrets: Vec<String>,
+}
+
 /// Serves on `listener` until `shutdown` completes, then lets requests under way finish, for ten seconds at most.
 ///
-/// `database` is the pool of the database that `database_url` names, which should have passed [`require`]. What is due is
-/// looked for every `tick` at least. Events of the payment provider are believed if they are signed with one of
-/// `webhook_secrets`.
+/// `database` is the pool of the database that `database_url` names, which should have passed [`require`].
 ///
 /// # Errors
 /// When the database cannot be asked at the start. Later on it may come and go.
@@ -44,8 +53,7 @@ pub async fn serve(
     database_url: &str,
     release: Release,
     listener: TcpListener,
-    tick: Duration,
-    webhook_secrets: Vec<String>,
+    settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let relay = Relay::start(&database).await?;
@@ -57,7 +65,10 @@ pub async fn serve(
         release,
         relay.clone(),
         meters.clone(),
-        webhook_secrets,
+        Secrets {
+            tokens: Tokens::new(&settings.token_secrets),
+            webhooks: settings.webhook_secrets,
+        },
         stopped.clone(),
     );
     // What is settled is told to readers at once, not at the relay's next poll.
@@ -65,7 +76,7 @@ pub async fn serve(
         relay.written();
         meters.settled(lease.leased, lease.settled, lease.failed);
     };
-    let scheduler = scheduler::run(&database, tick, relay.moves(), settled, stopped);
+    let scheduler = scheduler::run(&database, settings.tick, relay.moves(), settled, stopped);
     let asked = async {
         shutdown.await;
         // The gateway holds the other end for as long as it serves.

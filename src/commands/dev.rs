@@ -11,11 +11,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Args;
-use consumable::config::{ListenSetting, TickSetting};
+use consumable::config::{ListenSetting, TickSetting, TokenSetting};
 use consumable::database::embedded::{EmbeddedServer, Progress, Storage, find_server};
 use consumable::database::{Database, Reach, Release, make_gateway_account};
 use consumable::gateway::Secret;
-use consumable::procedures::{access, scaffold};
+use consumable::procedures::{access, demonstration};
 use consumable::serve;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -35,6 +35,8 @@ pub struct Dev {
     listen: ListenSetting,
     #[command(flatten)]
     tick: TickSetting,
+    #[command(flatten)]
+    token: TokenSetting,
     /// The folder that keeps the data, and dev.json, which tells scripts where everything is.
     #[arg(long, value_name = "FOLDER", default_value = ".consumable")]
     data: PathBuf,
@@ -66,6 +68,8 @@ struct Whereabouts {
     mysql_user: String,
     database: String,
     stripe_webhook_secret: String,
+    /// Its own, unless a setting says another. Younger than the file's other fields.
+    token_secret: Option<String>,
 }
 
 impl Whereabouts {
@@ -93,6 +97,7 @@ impl Whereabouts {
 pub async fn run(options: &Dev) -> Result<(), Failure> {
     let address = options.listen.address()?;
     let tick = options.tick.duration()?;
+    let token_secrets = options.token.secrets()?;
     if !address.ip().is_loopback() {
         return Err(Failure::Work(format!(
             "dev serves on loopback only, as its keys lie open in a file, and {address} is not: use 127.0.0.1:{} here, and \
@@ -117,7 +122,7 @@ pub async fn run(options: &Dev) -> Result<(), Failure> {
     }
     eprintln!("Starting MySQL {} …", program.version());
     let server = EmbeddedServer::start(&program, Storage::Persistent(data.clone()), Progress::Shown).await?;
-    let outcome = serve_on(&server, options, &data, listener, tick).await;
+    let outcome = serve_on(&server, options, &data, listener, tick, token_secrets).await;
     server.stop().await?;
     if outcome.is_ok() {
         eprintln!("Stopped. The data stays in {}.", data.display());
@@ -132,6 +137,7 @@ async fn serve_on(
     data: &Path,
     listener: TcpListener,
     tick: Duration,
+    mut token_secrets: Vec<String>,
 ) -> Result<(), Failure> {
     let mut stop = pin!(told_to_stop());
     let release = Release::embedded()?;
@@ -142,14 +148,20 @@ async fn serve_on(
     let database = Database::connect(&prepared.gateway_url).await?;
     raise_file_limit();
     print(server, &prepared.whereabouts, data);
-    let secrets = vec![prepared.whereabouts.stripe_webhook_secret];
+    if token_secrets.is_empty() {
+        token_secrets.extend(prepared.whereabouts.token_secret);
+    }
+    let settings = serve::Settings {
+        tick,
+        token_secrets,
+        webhook_secrets: vec![prepared.whereabouts.stripe_webhook_secret],
+    };
     serve::serve(
         database.clone(),
         &prepared.gateway_url,
         release,
         listener,
-        tick,
-        secrets,
+        settings,
         stop,
     )
     .await?;
@@ -185,7 +197,7 @@ async fn prepare(
     let gateway_url = server.url(GATEWAY_ACCOUNT, Some(&password), DATABASE);
     let database = Database::connect(&gateway_url).await?;
     if !options.no_seed {
-        scaffold::seed(&database).await?;
+        demonstration::seed(&database).await?;
     }
 
     let path = data.join("dev.json");
@@ -202,6 +214,10 @@ async fn prepare(
         mysql_socket: server.socket().display().to_string(),
         mysql_user: server.user().to_owned(),
         database: DATABASE.to_owned(),
+        token_secret: match before.as_ref().and_then(|file| file.token_secret.clone()) {
+            Some(secret) => Some(secret),
+            None => Some(random("cts_")?),
+        },
         stripe_webhook_secret: match before {
             Some(file) => file.stripe_webhook_secret,
             None => random("whsec_")?,
@@ -250,6 +266,7 @@ fn print(server: &EmbeddedServer, at: &Whereabouts, data: &Path) {
         mysql_user,
         database,
         stripe_webhook_secret,
+        ..
     } = at;
     let client = server
         .client()

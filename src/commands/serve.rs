@@ -1,7 +1,7 @@
 //! `consumable serve`: the gateway in front of a database.
 
 use clap::Args;
-use consumable::config::{DatabaseSetting, ListenSetting, TickSetting, WebhookSecretsSetting};
+use consumable::config::{DatabaseSetting, ListenSetting, TickSetting, TokenSetting, WebhookSecretsSetting};
 use consumable::database::{Database, Release};
 use consumable::serve;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,6 +22,8 @@ pub struct Serve {
     #[command(flatten)]
     tick: TickSetting,
     #[command(flatten)]
+    token: TokenSetting,
+    #[command(flatten)]
     webhook_secrets: WebhookSecretsSetting,
 }
 
@@ -29,9 +31,15 @@ pub struct Serve {
 pub async fn run(options: &Serve) -> Result<(), Failure> {
     let url = options.database.url()?;
     let address = options.listen.address()?;
-    let tick = options.tick.duration()?;
-    let webhook_secrets = options.webhook_secrets.secrets()?;
+    let settings = serve::Settings {
+        tick: options.tick.duration()?,
+        token_secrets: options.token.secrets()?,
+        webhook_secrets: options.webhook_secrets.secrets()?,
+    };
     let release = Release::embedded()?;
+    if settings.token_secrets.is_empty() {
+        tracing::info!("CONSUMABLE_TOKEN_SECRET is not set: there are no workspace tokens");
+    }
     for difference in serve::require(url, &release).await? {
         tracing::warn!("{difference}");
     }
@@ -40,21 +48,12 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::Work(format!("CONSUMABLE_LISTEN: cannot listen on {address}: {error}")))?;
     raise_file_limit();
-    if webhook_secrets.is_empty() {
+    if settings.webhook_secrets.is_empty() {
         tracing::warn!("CONSUMABLE_STRIPE_WEBHOOK_SECRETS is missing: no event of the payment provider is believed");
     }
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, release = release.version(), "serving");
-    serve::serve(
-        database.clone(),
-        url,
-        release,
-        listener,
-        tick,
-        webhook_secrets,
-        told_to_stop(),
-    )
-    .await?;
+    serve::serve(database.clone(), url, release, listener, settings, told_to_stop()).await?;
     tracing::info!("stopped");
     database.disconnect().await?;
     Ok(())

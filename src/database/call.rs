@@ -198,6 +198,11 @@ impl ResultSets {
         }
     }
 
+    /// How many result sets have not been taken. Some procedures give fewer where they refuse.
+    pub fn remaining(&self) -> usize {
+        self.sets.len()
+    }
+
     fn broken(&self, what: &str) -> Error {
         Error::Internal(format!("{} {what}", self.procedure))
     }

@@ -1,11 +1,13 @@
 //! `/api/billing/…`: what applications ask.
 
+mod batch;
 mod check;
 mod consume;
 mod holds;
 mod ledger;
 mod plan_state;
-mod refusal;
+pub(super) mod refusal;
+mod workspace_tokens;
 
 use std::sync::Arc;
 
@@ -49,6 +51,9 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let consume = path!("api" / "billing" / "consume")
         .and(request.clone())
         .then(|request: Request| request.answer("POST", consume::consume));
+    let consume_batch = path!("api" / "billing" / "consume" / "batch")
+        .and(request.clone())
+        .then(|request: Request| request.answer("POST", batch::batch));
     let check = path!("api" / "billing" / "check")
         .and(request.clone())
         .then(|request: Request| request.answer("POST", check::check));
@@ -76,6 +81,9 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let give_back = path!("api" / "billing" / "resources" / String / "release")
         .and(request.clone())
         .then(|resource_code, request: Request| request.answer("POST", |request| give_back(request, resource_code)));
+    let workspace_tokens = path!("api" / "billing" / "workspace-tokens")
+        .and(request.clone())
+        .then(|request: Request| request.answer("POST", workspace_tokens::make));
     let refresh = path!("api" / "billing" / "limits" / "refresh")
         .and(request)
         .then(|request: Request| request.answer("POST", refresh));
@@ -87,6 +95,8 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(history)
         .unify()
         .or(give_back)
+        .unify()
+        .or(consume_batch)
         .unify()
         .or(check)
         .unify()
@@ -105,6 +115,8 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(put_entity)
         .unify()
         .or(plan_state)
+        .unify()
+        .or(workspace_tokens)
         .unify()
         .or(refresh)
         .unify()
@@ -170,7 +182,7 @@ fn segment(field: &str, text: &str, max: usize) -> Result<String, Problem> {
 }
 
 async fn limitations(request: Request) -> Answer {
-    request.caller(Needs::Service).await?;
+    request.caller(Needs::Workspace).await?;
     let held_only = match request.query("held").as_deref() {
         Some("true") => true,
         None | Some("false") => false,

@@ -1,12 +1,14 @@
 //! Who calls, by what proof, and what he may.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::Gateway;
 use super::problem::{Problem, Transport};
 use super::request::Request;
+use super::tokens::WorkspaceUser;
 use crate::procedures::access;
 
 /// The secret of an API key: `ck_` and 43 characters of base64url, from 32 random bytes. Shown once; only its SHA-256 is
@@ -45,38 +47,63 @@ impl Secret {
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
+    /// A user of the workspace that the request is about; a backend and an operator may do all that he may.
+    Workspace,
     /// An application's backend; an operator may do all that it may.
     Service,
     /// An operator.
     Admin,
 }
 
-/// Who makes a request. Users of a workspace, with a token of theirs, will be another variant.
+/// Who makes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
     /// An application's backend, for any subject.
     Service(access::Holder),
     /// An operator or the console.
     Admin(access::Holder),
+    /// A user of a workspace, in a browser.
+    Workspace(WorkspaceUser),
 }
 
 impl Caller {
-    /// Who did it, for the ledger: `key:7 name`, at most 128 characters, as many as it keeps.
+    /// Who did it, for the ledger: `key:7 name` or `user:acme name`, at most 128 characters, as many as it keeps.
     pub fn signature(&self) -> String {
-        let (Caller::Service(key) | Caller::Admin(key)) = self;
-        format!("key:{} {}", key.id, key.name).chars().take(128).collect()
+        let signature = match self {
+            Caller::Service(key) | Caller::Admin(key) => format!("key:{} {}", key.id, key.name),
+            Caller::Workspace(user) => format!("user:{} {}", user.workspace_slug, user.user_id),
+        };
+        signature.chars().take(128).collect()
+    }
+
+    /// Whether he may watch what the administrators of a workspace watch.
+    pub fn manages_billing(&self) -> bool {
+        match self {
+            Caller::Service(_) | Caller::Admin(_) => true,
+            Caller::Workspace(user) => user.manages_billing(),
+        }
+    }
+
+    /// How long his proof holds, where that is known.
+    pub fn remaining(&self) -> Option<Duration> {
+        match self {
+            Caller::Service(_) | Caller::Admin(_) => None,
+            Caller::Workspace(user) => Some(user.remaining()),
+        }
     }
 
     fn may(&self, needs: Needs) -> bool {
         match self {
             Caller::Admin(_) => true,
-            Caller::Service(_) => needs == Needs::Service,
+            Caller::Service(_) => needs != Needs::Admin,
+            Caller::Workspace(_) => needs == Needs::Workspace,
         }
     }
 }
 
 impl Request {
-    /// Who makes this request, by the header `Authorization: Bearer ck_…`.
+    /// Who makes this request, by the header `Authorization: Bearer`, with a key (`ck_…`) or a workspace token. After a token the
+    /// request's subject is the token's workspace.
     ///
     /// # Errors
     /// `UNAUTHENTICATED` without a valid proof, whatever is wrong with it; `FORBIDDEN` when the caller may not do what
@@ -88,7 +115,7 @@ impl Request {
             let is_bearer = scheme.eq_ignore_ascii_case("bearer");
             is_bearer.then(|| secret.trim_start())
         });
-        authenticate(&self.gateway, secret, needs).await
+        self.authenticate(secret, needs).await
     }
 
     /// As [`Request::caller`], but the query parameter `access_token` will do as well: browsers cannot set headers on an
@@ -99,30 +126,35 @@ impl Request {
     pub async fn listener(&self, needs: Needs) -> Result<Caller, Problem> {
         match self.query("access_token") {
             Some(secret) if self.header("authorization").ok().flatten().is_none() => {
-                authenticate(&self.gateway, Some(&secret), needs).await
+                self.authenticate(Some(&secret), needs).await
             }
             _ => self.caller(needs).await,
         }
     }
-}
 
-async fn authenticate(gateway: &Gateway, secret: Option<&str>, needs: Needs) -> Result<Caller, Problem> {
-    let unauthenticated = || {
-        let detail = "Send Authorization: Bearer with a valid key";
-        Problem::transport(Transport::Unauthenticated, detail)
-    };
-    // What cannot be a secret is refused without asking the database.
-    let secret = secret.and_then(Secret::parse).ok_or_else(unauthenticated)?;
-    let holder = access::authenticate(&gateway.database, secret.sha256())
-        .await?
-        .ok_or_else(unauthenticated)?;
-    let caller = match holder.role.as_str() {
-        "admin" => Caller::Admin(holder),
-        _ => Caller::Service(holder),
-    };
-    match caller.may(needs) {
-        true => Ok(caller),
-        false => Err(Problem::transport(Transport::Forbidden, "")),
+    async fn authenticate(&self, secret: Option<&str>, needs: Needs) -> Result<Caller, Problem> {
+        let unauthenticated = || {
+            let detail = "Send Authorization: Bearer with a valid key or workspace token";
+            Problem::transport(Transport::Unauthenticated, detail)
+        };
+        let secret = secret.ok_or_else(unauthenticated)?;
+        let caller = if let Some(user) = self.gateway.tokens.verify(secret) {
+            Caller::Workspace(self.user.get_or_init(|| user).clone())
+        } else {
+            // What cannot be a secret is refused without asking the database.
+            let secret = Secret::parse(secret).ok_or_else(unauthenticated)?;
+            let holder = access::authenticate(&self.gateway.database, secret.sha256())
+                .await?
+                .ok_or_else(unauthenticated)?;
+            match holder.role.as_str() {
+                "admin" => Caller::Admin(holder),
+                _ => Caller::Service(holder),
+            }
+        };
+        match caller.may(needs) {
+            true => Ok(caller),
+            false => Err(Problem::transport(Transport::Forbidden, "")),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The HTTP side: parse, authorise, call one procedure, answer. No rule is here.
 //!
-//! One file per route family (`billing`, `console`, `webhooks`, `realtime`, `health`, `scrape`). Each gives its routes as one boxed
+//! One file per route family (`billing`, `console`, `webhooks`, `realtime`, `application`, `health`, `scrape`). Each gives its routes as one boxed
 //! filter, so that warp's types stay small; behind them, handlers are plain async functions from a `request::Request` to
 //! an answer or a `problem::Problem`. Neither is a warp rejection.
 
+mod application;
 mod billing;
 mod caller;
 mod console;
@@ -11,9 +12,11 @@ mod health;
 mod problem;
 mod realtime;
 mod request;
+mod scaffold;
 mod scrape;
 mod server;
 mod subject;
+mod tokens;
 mod views;
 mod webhooks;
 mod wire;
@@ -31,14 +34,24 @@ use crate::meters::Meters;
 use crate::relay::Relay;
 
 pub use caller::Secret;
+pub use tokens::Tokens;
 
 /// Readers of realtime events at once. Each keeps a connection and some kilobytes.
 const MAX_READERS: usize = 10_000;
+
+/// What callers other than those with a key prove themselves by.
+pub struct Secrets {
+    /// Of users of workspaces.
+    pub tokens: Tokens,
+    /// What the payment provider signs its events with: any of these; none: no event is believed.
+    pub webhooks: Vec<String>,
+}
 
 /// What handlers share.
 pub struct Gateway {
     database: Database,
     relay: Relay,
+    tokens: Tokens,
     readiness: health::Readiness,
     figures: scrape::Figures,
     meters: Arc<Meters>,
@@ -52,21 +65,22 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to `database`, which `database_url` names and which should have `release`, with `relay`, which somebody
-    /// else runs. What it does is counted by `meters`. Events of the payment provider are believed if they are signed with one
-    /// of `webhook_secrets`. When `shutdown` becomes true it stops: see [`Gateway::serve`].
+    /// else runs. What it does is counted by `meters`; what callers prove themselves by is checked with `secrets`. When `shutdown`
+    /// becomes true it stops: see [`Gateway::serve`].
     pub fn new(
         database: Database,
         database_url: String,
         release: Release,
         relay: Relay,
         meters: Arc<Meters>,
-        webhook_secrets: Vec<String>,
+        secrets: Secrets,
         shutdown: watch::Receiver<bool>,
     ) -> Gateway {
         Gateway {
             database,
             relay,
-            webhook_secrets,
+            tokens: secrets.tokens,
+            webhook_secrets: secrets.webhooks,
             readiness: health::Readiness::new(database_url, release),
             figures: scrape::Figures::default(),
             meters,
@@ -96,6 +110,8 @@ fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(console::routes(gateway))
         .unify()
         .or(webhooks::routes(gateway))
+        .unify()
+        .or(application::routes(gateway))
         .unify()
         .or(health::routes(gateway))
         .unify()

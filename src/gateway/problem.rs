@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use warp::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::http::{HeaderValue, StatusCode};
@@ -21,6 +21,7 @@ pub enum Transport {
     SubjectRequired,
     Unauthenticated,
     Forbidden,
+    WorkspaceAccessExpired,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -31,6 +32,7 @@ pub enum Transport {
     Overloaded,
     NotReady,
     PreconditionRequired,
+    TokensNotConfigured,
 }
 
 /// The rows beside those of `sql/errors.csv`: code, status, title.
@@ -40,6 +42,11 @@ const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
         Transport::SubjectRequired => ("SUBJECT_REQUIRED", 400, "The request does not say whom it is about"),
         Transport::Unauthenticated => ("UNAUTHENTICATED", 401, "The request does not prove who makes it"),
         Transport::Forbidden => ("FORBIDDEN", 403, "This caller may not do this"),
+        Transport::WorkspaceAccessExpired => (
+            "WORKSPACE_ACCESS_EXPIRED",
+            403,
+            "The access of the workspace has expired",
+        ),
         Transport::NotFound => ("NOT_FOUND", 404, "There is nothing at this path"),
         Transport::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405, "This path has no such method"),
         Transport::RequestTimeout => ("REQUEST_TIMEOUT", 408, "The body took too long to arrive"),
@@ -54,6 +61,11 @@ const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
             "The request must say which version it edits",
         ),
         Transport::NotReady => ("NOT_READY", 503, "The service is not ready"),
+        Transport::TokensNotConfigured => (
+            "TOKENS_NOT_CONFIGURED",
+            503,
+            "The service has no secret for workspace tokens",
+        ),
     }
 }
 
@@ -208,8 +220,9 @@ impl From<Error> for Problem {
     }
 }
 
-impl Reply for Problem {
-    fn into_response(self) -> Response {
+impl Serialize for Problem {
+    /// As the body of an answer.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let body = Body {
             r#type: format!(
                 "urn:consumable:error:{}",
@@ -222,7 +235,13 @@ impl Reply for Problem {
             details: &self.0.details,
             field_errors: &self.0.field_errors,
         };
-        let mut response = warp::reply::json(&body).into_response();
+        body.serialize(serializer)
+    }
+}
+
+impl Reply for Problem {
+    fn into_response(self) -> Response {
+        let mut response = warp::reply::json(&self).into_response();
         *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -26,7 +26,7 @@ use crate::relay::{FellBehind, Subscription};
 /// Silence after which a comment is sent: less than the half minute after which the stingiest proxies hang up.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
-/// How long a stream lasts. The reader comes again, misses nothing, and must prove again who it is: a key that was
+/// How long a stream lasts at most. The reader comes again, misses nothing, and must prove again who it is: a key that was
 /// revoked hears for this long at most.
 const STREAM_LIFETIME: Duration = Duration::from_secs(3_600);
 
@@ -48,12 +48,15 @@ async fn events(request: Request) -> Answer {
     if request.query("topic").as_deref() != Some("workspace_billing_limits") {
         return Err(Problem::field("topic", "must be workspace_billing_limits"));
     }
-    let needs = match request.query("surface").as_deref() {
-        Some("app") => Needs::Service,
-        Some("admin") => Needs::Admin,
+    let needs_billing = match request.query("surface").as_deref() {
+        Some("app") => false,
+        Some("admin") => true,
         _ => return Err(Problem::field("surface", "must be app or admin")),
     };
-    request.listener(needs).await?;
+    let caller = request.listener(Needs::Workspace).await?;
+    if needs_billing && !caller.manages_billing() {
+        return Err(Problem::transport(Transport::Forbidden, ""));
+    }
     let gateway = request.gateway.clone();
     let Some(workspace_id) = request.entity().await?.workspace_id else {
         let text = "has no workspace whose changes could be told";
@@ -75,6 +78,10 @@ async fn events(request: Request) -> Answer {
         // What is no number was never an id of ours.
         Some(id) => id.parse().map_or(Start::Lost, Start::After),
     };
+    // Who comes with a token comes again with the next one.
+    let lifetime = caller
+        .remaining()
+        .map_or(STREAM_LIFETIME, |left| left.min(STREAM_LIFETIME));
     let (frames, stream) = mpsc::channel(FRAMES);
     let mut reader = Reader {
         gateway,
@@ -90,7 +97,7 @@ async fn events(request: Request) -> Answer {
         tokio::select! {
             () = reader.run(start) => (),
             () = closed.closed() => (),
-            () = sleep(STREAM_LIFETIME) => (),
+            () = sleep(lifetime) => (),
             () = told_to_stop(&mut shutdown) => (),
         }
     });

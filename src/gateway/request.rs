@@ -1,7 +1,7 @@
 //! A request as handlers see it, without warp's filters; and the filter that makes one.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -13,6 +13,7 @@ use warp::reply::{Reply, Response};
 use warp::{Buf, Filter};
 
 use super::problem::{Problem, Transport};
+use super::tokens::WorkspaceUser;
 use super::{Gateway, wire};
 
 /// Bytes of a body. A thousand requests of a batch fit.
@@ -46,6 +47,8 @@ pub struct Page {
 pub struct Request {
     /// What handlers need to answer.
     pub gateway: Arc<Gateway>,
+    /// Who proved himself by a workspace token: then the request is about his workspace or about nothing.
+    pub(super) user: OnceLock<WorkspaceUser>,
     method: Method,
     headers: HeaderMap,
     query: String,
@@ -65,6 +68,7 @@ pub fn request(gateway: &Arc<Gateway>) -> impl Filter<Extract = (Request,), Erro
         .and(warp::body::stream())
         .map(move |method, headers, query, body| Request {
             gateway: gateway.clone(),
+            user: OnceLock::new(),
             method,
             headers,
             query,
@@ -94,9 +98,9 @@ impl Request {
         handler(self).await.unwrap_or_else(Problem::into_response)
     }
 
-    /// The method, such as `GET`.
-    pub fn method(&self) -> &str {
-        self.method.as_str()
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
     }
 
     /// A header's text; `None` when it is not there or empty.

@@ -3,11 +3,12 @@
 use super::problem::{Problem, Transport};
 use super::request::Request;
 use super::wire;
+use crate::error::{Code, Error};
 use crate::procedures::billing::{self, BillableEntity, Subject};
 
 impl Request {
     /// The subject that the request names, in this order: `X-Billable-Entity-Id`, the query `billableEntityId`,
-    /// `X-Workspace-Slug`, the query `workspaceSlug`. (A workspace token's workspace will be the last.)
+    /// `X-Workspace-Slug`, the query `workspaceSlug`, the workspace of the token that the caller came with.
     ///
     /// # Errors
     /// `SUBJECT_REQUIRED` when it names none, `VALIDATION_FAILED` when the name cannot be one.
@@ -30,28 +31,48 @@ impl Request {
             wire::bounded(&slug, 64).map_err(|text| Problem::field("workspaceSlug", &text))?;
             return Ok(Subject::Workspace(slug));
         }
+        if let Some(user) = self.user.get() {
+            return Ok(Subject::Workspace(user.workspace_slug.clone()));
+        }
         let text = "give the header X-Billable-Entity-Id or X-Workspace-Slug";
         Err(Problem::transport(Transport::SubjectRequired, text).with_field("billableEntityId", text))
     }
 
-    /// The id of a subject. That of an entity is not looked up: the procedure says itself when there is no such entity.
+    /// The id of a subject. For who comes with a key, that of an entity is not looked up: the procedure says itself when there is
+    /// no such entity.
     ///
     /// # Errors
-    /// `SUBJECT_NOT_FOUND` for a workspace without one.
+    /// `SUBJECT_NOT_FOUND` for a workspace without one; `FORBIDDEN` as [`Request::entity`].
     pub async fn subject_id(&self, subject: Subject) -> Result<u64, Problem> {
         match subject {
-            Subject::Entity(id) => Ok(id),
-            workspace @ Subject::Workspace(_) => {
-                Ok(billing::find_subject(&self.gateway.database, &workspace).await?.id)
-            }
+            Subject::Entity(id) if self.user.get().is_none() => Ok(id),
+            subject => Ok(self.find(&subject).await?.id),
         }
     }
 
     /// The billable entity that the request is about.
     ///
     /// # Errors
-    /// As [`Request::subject`]; `SUBJECT_NOT_FOUND`.
+    /// As [`Request::subject`]; `SUBJECT_NOT_FOUND`; `FORBIDDEN` to who comes with the token of another workspace, whether there is
+    /// such an entity or not.
     pub async fn entity(&self) -> Result<BillableEntity, Problem> {
-        Ok(billing::find_subject(&self.gateway.database, &self.subject()?).await?)
+        self.find(&self.subject()?).await
+    }
+
+    async fn find(&self, subject: &Subject) -> Result<BillableEntity, Problem> {
+        let found = billing::find_subject(&self.gateway.database, subject).await;
+        let Some(user) = self.user.get() else {
+            return Ok(found?);
+        };
+        let own = Some(&user.workspace_slug);
+        match found {
+            Ok(entity) if entity.workspace_slug.as_ref() == own => Ok(entity),
+            Ok(_)
+            | Err(Error::Rule {
+                code: Code::SubjectNotFound,
+                ..
+            }) => Err(Problem::transport(Transport::Forbidden, "")),
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -24,6 +24,14 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// Reads a part of a body that is JSON already, as [`decode`].
+///
+/// # Errors
+/// `VALIDATION_FAILED` when it is not a `T`.
+pub fn read<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| refuse(&error.path().to_string(), error.inner()))
+}
+
 fn refuse(path: &str, error: &serde_json::Error) -> Problem {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();

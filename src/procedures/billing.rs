@@ -4,6 +4,8 @@ pub mod catalogue;
 mod plans;
 pub mod purchases;
 
+use std::collections::HashMap;
+
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
 
@@ -66,6 +68,16 @@ pub async fn find_subject(database: &Database, subject: &Subject) -> Result<Bill
         .call("billing_find_subject_v1", (entity_id, workspace_slug))
         .await?
         .row()
+}
+
+/// The billable entity of each of these workspaces (1 to 1,000 slugs) that has one.
+///
+/// # Errors
+/// `VALIDATION_FAILED`, and as [`Database::call`].
+pub async fn find_subjects(database: &Database, workspace_slugs: &[&str]) -> Result<HashMap<String, u64>, Error> {
+    let slugs = serde_json::Value::from(workspace_slugs).to_string();
+    let rows: Vec<(String, u64)> = database.call("billing_find_subjects_v1", (slugs,)).await?.rows()?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Makes a billable entity, once, and keeps what is known of it up to date. Type and reference are its name.

@@ -2,6 +2,7 @@
 
 mod check;
 mod definitions;
+mod gate;
 mod hold;
 mod ledger;
 mod outbox;
@@ -17,6 +18,7 @@ use crate::error::{Code, Error};
 
 pub use check::{CheckItem, CheckOutcome, CheckVerdict, Pair, check, check_batch};
 pub use definitions::{Definition, find_definition, list_definitions, put_definition};
+pub use gate::{Gate, gate};
 pub use hold::{Held, Hold, HoldFields, HoldOutcome, commit_hold, find_hold, hold, release_hold};
 pub use ledger::{Fact, Gift, LedgerEntry, Point, history, ledger};
 pub use outbox::{Change, OutboxState, changes_since, prune_changes};

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod billing;
+pub mod demonstration;
 pub mod entitlement;
 pub mod operator;
 pub mod scaffold;

@@ -175,9 +175,12 @@ async fn what_it_prints_works_when_pasted_and_the_data_is_found_again() {
     one_sentence(&second.stderr, "is in use by another consumable dev");
 
     let keys = dev.whereabouts["serviceKey"].clone();
+    let secret = dev.whereabouts["tokenSecret"].as_str().unwrap().to_owned();
+    assert!(secret.len() >= 32, "too short to sign tokens");
     assert!(dev.stop().await.contains("Stopped. The data stays in"));
     let again = Dev::start(&data, &[]).await;
     assert_eq!(again.whereabouts["serviceKey"], keys);
+    assert_eq!(again.whereabouts["tokenSecret"], secret);
     let limitations: Json =
         serde_json::from_str(&paste(&again.line("curl", "/api/billing/limitations")).await).unwrap();
     assert!(available("ai.credits", &limitations) < 1500);

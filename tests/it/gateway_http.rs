@@ -21,7 +21,9 @@ fn routes() -> Vec<(Method, String, bool)> {
         (Method::POST, "/api/billing/resources/projects/release".into(), false),
         (Method::POST, "/api/billing/consume".into(), false),
         (Method::GET, format!("{EVENTS}&surface=app"), false),
-        (Method::GET, format!("{EVENTS}&surface=admin"), true),
+        (Method::GET, format!("{EVENTS}&surface=admin"), false),
+        (Method::POST, "/api/billing/consume/batch".into(), false),
+        (Method::POST, "/api/billing/workspace-tokens".into(), false),
         (Method::POST, "/api/billing/limits/refresh".into(), true),
         (Method::POST, "/api/console/billing/grants".into(), true),
         (Method::POST, "/api/console/billing/grants/1/revoke".into(), true),
@@ -113,7 +115,7 @@ async fn what_is_no_request_is_told_why() {
         "/api",
         "/api/billing/limitations/x",
         "/api/billing/entities/a",
-        "/api/projects",
+        "/api/nothing",
         "/openapi.json",
     ] {
         assert_eq!(

@@ -16,9 +16,9 @@ use crate::procedures::entitlement::{self, ConsumeItem, ConsumeRequest, ItemOutc
 /// Either `items`, or the fields of the only one.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Consume {
+pub(super) struct Consume {
     items: Option<Vec<Object<Item>>>,
-    usage_event_key: Option<Text<256>>,
+    pub(super) usage_event_key: Option<Text<256>>,
     capability: Option<Text<64>>,
     limitation_code: Option<Text<64>>,
     amount: Option<Whole>,
@@ -52,7 +52,7 @@ impl From<Item> for ConsumeItem {
 }
 
 impl Consume {
-    fn into_items(self) -> Result<(Form, Vec<ConsumeItem>), Problem> {
+    pub(super) fn into_items(self) -> Result<(Form, Vec<ConsumeItem>), Problem> {
         let single = Item {
             capability: self.capability,
             limitation_code: self.limitation_code,
@@ -88,9 +88,9 @@ impl Consume {
 }
 
 #[derive(Serialize)]
-struct Accepted {
+pub(super) struct Accepted {
     outcome: &'static str,
-    replayed: bool,
+    pub(super) replayed: bool,
     warning: Option<String>,
     consumptions: Vec<views::Consumption>,
     limitations: Vec<views::Limitation>,
@@ -111,7 +111,7 @@ pub(super) async fn consume(mut request: Request) -> Answer {
         items,
     };
     let outcomes = entitlement::consume(&request.gateway.database, &[consume]).await?;
-    let answer = answer(outcomes, form)?;
+    let answer = accepted(outcomes, form)?;
     if !answer.replayed {
         request.gateway.meters.consumed(answer.consumptions.len());
         request.gateway.relay.written();
@@ -120,7 +120,7 @@ pub(super) async fn consume(mut request: Request) -> Answer {
 }
 
 /// Joins the outcomes of one request's items: all are accepted, or none is.
-fn answer(items: Vec<ItemOutcome>, form: Form) -> Result<Accepted, Problem> {
+pub(super) fn accepted(items: Vec<ItemOutcome>, form: Form) -> Result<Accepted, Problem> {
     let mut answer = Accepted {
         outcome: "accepted",
         replayed: false,

@@ -14,7 +14,7 @@ use crate::procedures::entitlement;
 const CURSOR_CHARACTERS: usize = 160;
 
 pub async fn page(request: Request, code: String) -> Answer {
-    request.caller(Needs::Service).await?;
+    request.caller(Needs::Workspace).await?;
     let code = segment("code", &code, 64)?;
     let subject = request.subject()?;
     let limit = request.page_limit()?;
@@ -30,7 +30,7 @@ pub async fn page(request: Request, code: String) -> Answer {
 }
 
 pub async fn history(request: Request, code: String) -> Answer {
-    request.caller(Needs::Service).await?;
+    request.caller(Needs::Workspace).await?;
     let code = segment("code", &code, 64)?;
     let subject = request.subject()?;
     let instant = |name: &str| match request.query(name) {

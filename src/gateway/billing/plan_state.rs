@@ -101,7 +101,7 @@ impl From<PlanEntitlement> for Entitlement {
 
 /// Answers with the plan of the request's subject.
 pub async fn plan_state(request: Request) -> Answer {
-    request.caller(Needs::Service).await?;
+    request.caller(Needs::Workspace).await?;
     let subject_id = request.subject_id(request.subject()?).await?;
     let (plans, available) = billing::plan_state(&request.gateway.database, subject_id).await?;
     let mut state = PlanState {

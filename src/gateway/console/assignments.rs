@@ -22,7 +22,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let assignments = path!("api" / "console" / "billing" / "plan-assignments")
         .and(request.clone())
         .then(|request: Request| async move {
-            match request.method() {
+            match request.method().as_str() {
                 "GET" => request.answer("GET", list).await,
                 "POST" => request.answer("POST", assign).await,
                 _ => Problem::method("GET, POST").into_response(),

@@ -25,7 +25,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let definitions = path!("api" / "console" / "billing" / "entitlement-definitions")
         .and(request.clone())
         .then(|request: Request| async move {
-            match request.method() {
+            match request.method().as_str() {
                 "GET" => request.answer("GET", list).await,
                 "POST" => request.answer("POST", make).await,
                 _ => Problem::method("GET, POST").into_response(),
@@ -34,7 +34,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let definition = path!("api" / "console" / "billing" / "entitlement-definitions" / u32)
         .and(request)
         .then(|definition_id, request: Request| async move {
-            match request.method() {
+            match request.method().as_str() {
                 "GET" => request.answer("GET", |request| find(request, definition_id)).await,
                 "PATCH" => request.answer("PATCH", |request| edit(request, definition_id)).await,
                 _ => Problem::method("GET, PATCH").into_response(),

@@ -23,7 +23,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let plans = path!("api" / "console" / "billing" / "plans")
         .and(request.clone())
         .then(|request: Request| async move {
-            match request.method() {
+            match request.method().as_str() {
                 "GET" => request.answer("GET", list).await,
                 "POST" => request.answer("POST", make).await,
                 _ => Problem::method("GET, POST").into_response(),
@@ -32,7 +32,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let plan = path!("api" / "console" / "billing" / "plans" / u32)
         .and(request.clone())
         .then(|plan_id, request: Request| async move {
-            match request.method() {
+            match request.method().as_str() {
                 "GET" => request.answer("GET", |request| find(request, plan_id)).await,
                 "PATCH" => request.answer("PATCH", |request| edit(request, plan_id)).await,
                 _ => Problem::method("GET, PATCH").into_response(),

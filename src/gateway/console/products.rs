@@ -23,7 +23,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let products = path!("api" / "console" / "billing" / "products")
         .and(request.clone())
         .then(|request: Request| async move {
-            match request.method() {
+            match request.method().as_str() {
                 "GET" => request.answer("GET", list).await,
                 "POST" => request.answer("POST", make).await,
                 _ => Problem::method("GET, POST").into_response(),
@@ -32,7 +32,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let product = path!("api" / "console" / "billing" / "products" / u32)
         .and(request)
         .then(|product_id, request: Request| async move {
-            match request.method() {
+            match request.method().as_str() {
                 "GET" => request.answer("GET", |request| find(request, product_id)).await,
                 "PATCH" => request.answer("PATCH", |request| edit(request, product_id)).await,
                 _ => Problem::method("GET, PATCH").into_response(),

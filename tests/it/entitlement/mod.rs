@@ -5,6 +5,7 @@ mod capacity;
 mod changes;
 mod check;
 mod consume;
+mod gate;
 mod grant;
 mod history;
 mod holds;

@@ -3,6 +3,7 @@
 mod capacity;
 mod check;
 mod consume;
+mod consume_batch;
 mod entity;
 mod holds;
 mod ledger;

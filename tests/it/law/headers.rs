@@ -8,7 +8,14 @@ use super::sample::law_finds;
 use super::tokens::{Kind, find};
 
 /// Folders of `sql/`, each the prefix of the names in it.
-const FOLDERS: [&str; 5] = ["access", "billing", "entitlement", "operator", "scaffold"];
+const FOLDERS: [&str; 6] = [
+    "access",
+    "billing",
+    "demonstration",
+    "entitlement",
+    "operator",
+    "scaffold",
+];
 
 /// A file that is longer than this wants to be two procedures.
 const LINES_AT_MOST: usize = 400;

@@ -73,11 +73,11 @@ pub fn statement(file: &str, text: &str, findings: &mut Findings) {
                 findings.add(file, 1, format!("must say {words}: a server's own default may differ"));
             }
         }
-    } else if !begins(&tokens, "INSERT IGNORE INTO") {
+    } else if !begins(&tokens, "INSERT IGNORE INTO") && !begins(&tokens, "DROP TABLE IF EXISTS") {
         findings.add(
             file,
             1,
-            "must be CREATE TABLE IF NOT EXISTS or INSERT IGNORE INTO: a run killed before it was recorded runs again",
+            "must be CREATE TABLE IF NOT EXISTS, DROP TABLE IF EXISTS or INSERT IGNORE INTO: a run killed before it was recorded runs again",
         );
     }
     for token in &tokens {

@@ -1,7 +1,7 @@
 //! The conventions of this repository, as tests. A failure names the file and the line, and says what to do.
 
 mod bootstrap;
-mod checks;
+pub mod checks;
 mod documents;
 mod errors;
 mod headers;

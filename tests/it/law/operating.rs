@@ -15,7 +15,7 @@ const SHOWN: usize = 10;
 /// What the page's examples are about: the demonstration, seen at one moment, with something of each kind that operators ask for.
 const SITUATION: &[&str] = &[
     "SET timestamp = UNIX_TIMESTAMP('2026-03-01 09:00:00')",
-    "CALL scaffold_seed_v1()",
+    "CALL demonstration_seed_v1()",
     "CALL entitlement_grant_v1(1, 'ai.credits', 50, 'promo', NULL, '2026-03-20', NULL, 'spring', 'Spring', 'ops')",
     r#"CALL entitlement_consume_v1('[{"subjectId": 1, "usageEventKey": "a", "items": [{"limitationCode": "ai.credits", "amount": 20},
                                                                                        {"capability": "annuity.calculate", "amount": 7}]}]')"#,

@@ -53,7 +53,7 @@ fn cell(value: Value) -> String {
 async fn the_examples_give_what_they_say() {
     let database = TestDatabase::migrated().await;
     let mut session = database.session().await;
-    session.query_drop("CALL scaffold_seed_v1()").await.unwrap();
+    session.query_drop("CALL demonstration_seed_v1()").await.unwrap();
     let mut checked = 0;
     for (line, statement, says) in examples(&read("sql/README.md")).into_iter().flatten() {
         let rows: Result<Vec<Row>, _> = session.query(statement.as_str()).await;

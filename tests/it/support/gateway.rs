@@ -5,7 +5,7 @@ use std::time::Duration;
 use consumable::database::Release;
 use consumable::gateway::Secret;
 use consumable::procedures::access;
-use consumable::serve::serve;
+use consumable::serve::{Settings, serve};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -24,6 +24,9 @@ const TICK: Duration = Duration::from_secs(3_600);
 
 /// What the payment provider signs its events with: the old secret and the new one.
 pub const WEBHOOK_SECRETS: [&str; 2] = ["whsec_old_0123456789abcdef", "whsec_new_fedcba9876543210"];
+
+/// What the gateways of tests sign workspace tokens by.
+pub const TOKEN_SECRET: &str = "the secret of the gateways of tests";
 
 /// A gateway with a service key and an admin key.
 pub struct TestGateway {
@@ -46,11 +49,22 @@ impl TestGateway {
 
     /// A gateway that reaches the database by `database_url`.
     pub async fn on(test: TestDatabase, database_url: &str) -> TestGateway {
-        TestGateway::with_secrets(test, database_url, &WEBHOOK_SECRETS).await
+        TestGateway::with_secrets(test, database_url, &[TOKEN_SECRET], &WEBHOOK_SECRETS).await
     }
 
-    /// The same, which believes what is signed with one of these secrets.
-    pub async fn with_secrets(test: TestDatabase, database_url: &str, secrets: &[&str]) -> TestGateway {
+    /// The same, whose workspace tokens are by the first secrets, and which believes events that are signed with one of the others.
+    pub async fn with_secrets(
+        test: TestDatabase,
+        database_url: &str,
+        tokens: &[&str],
+        webhooks: &[&str],
+    ) -> TestGateway {
+        let owned = |secrets: &[&str]| secrets.iter().map(|secret| (*secret).to_owned()).collect();
+        let settings = Settings {
+            tick: TICK,
+            token_secrets: owned(tokens),
+            webhook_secrets: owned(webhooks),
+        };
         let database = consumable::database::Database::connect(database_url).await.unwrap();
         let mut keys = Vec::new();
         for role in ["service", "admin"] {
@@ -64,11 +78,10 @@ impl TestGateway {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let database_url = database_url.to_owned();
-        let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
         let running = tokio::spawn(async move {
             let release = Release::embedded().unwrap();
             let stopped = async { stopped.await.unwrap_or_default() };
-            serve(database, &database_url, release, listener, TICK, secrets, stopped)
+            serve(database, &database_url, release, listener, settings, stopped)
                 .await
                 .unwrap();
         });
@@ -121,6 +134,20 @@ impl TestGateway {
         let (status, body) = answer(entity).await;
         assert!(status == 200 || status == 201, "{body}");
         body["billableEntity"]["id"].as_u64().unwrap()
+    }
+
+    /// A token for a user of a workspace.
+    pub async fn token(&self, workspace: &str, surface: &str, permissions: &[&str], ttl_seconds: u64) -> String {
+        let mint = self
+            .request(Method::POST, "/api/billing/workspace-tokens")
+            .bearer_auth(&self.service)
+            .json(
+                &json!({"workspaceSlug": workspace, "userId": "user-1", "permissions": permissions, "surface": surface,
+                          "ttlSeconds": ttl_seconds}),
+            );
+        let (status, body) = answer(mint).await;
+        assert_eq!(status, 201, "{body}");
+        body["token"].as_str().unwrap().to_owned()
     }
 
     /// Grants `amount` of `code` to `entity`.

@@ -111,7 +111,7 @@ async fn an_array_replaces_the_set_and_keeps_the_rows_that_stay() {
 #[tokio::test]
 async fn grants_that_were_made_stay_as_they_are() {
     let (_database, mut session) = start().await;
-    session.query_drop("CALL scaffold_seed_v1()").await.unwrap();
+    session.query_drop("CALL demonstration_seed_v1()").await.unwrap();
     let grants = async |session: &mut Conn| -> Vec<String> {
         let rows: Vec<Row> = session
             .query("SELECT * FROM billing_entitlement_grants ORDER BY id")

@@ -1,6 +1,6 @@
--- scaffold_seed_v1: makes the demonstration: workspace acme on a plan, a product to buy, and credits to use.
+-- demonstration_seed_v1: makes the demonstration: workspace acme on a plan, a product to buy, and credits to use.
 --
--- Called by    consumable dev, unless --no-seed.
+-- Called by    consumable dev, unless --no-seed; the examples of sql/README.md and docs/operating.md.
 -- Transaction  owns it. Inside an open one it refuses (error 1568) and leaves that one alone.
 -- Locks        the plan row, so that two that seed at once make one demonstration; then as billing_assign_plan_in_tx_v1.
 -- Idempotency  what is there already stays as it is.
@@ -8,7 +8,7 @@
 -- Results      one row: the billable entity, as billing_show_entity_in_tx_v1.
 -- Errors       none.
 -- Cost         about thirty rows, once.
-CREATE PROCEDURE scaffold_seed_v1()
+CREATE PROCEDURE demonstration_seed_v1()
   MODIFIES SQL DATA
   SQL SECURITY DEFINER
   COMMENT 'Makes the demonstration workspace acme'
