@@ -42,7 +42,7 @@ BEGIN
   DECLARE v_subject_id, v_grant_id BIGINT UNSIGNED;
   DECLARE v_references JSON DEFAULT p_references;
   DECLARE v_other_names JSON;
-  DECLARE v_known_lines, v_wrong_lines, v_days INT UNSIGNED;
+  DECLARE v_known_lines, v_wrong, v_days INT UNSIGNED;
   DECLARE v_code, v_product_code VARCHAR(64);
   DECLARE v_template_kind VARCHAR(32);
   DECLARE v_cause VARCHAR(80);
@@ -62,8 +62,11 @@ BEGIN
      ORDER BY d.id, p.id, t.grant_kind;
   DECLARE CONTINUE HANDLER FOR NOT FOUND SET v_no_more = TRUE;
 
-  IF p_references IS NULL OR JSON_TYPE(p_references) <> 'ARRAY' OR JSON_LENGTH(p_references) NOT BETWEEN 1 AND 20 THEN
-    SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: references: must be 1 to 20 ids of the payment';
+  SELECT COUNT(*) INTO v_wrong
+    FROM JSON_TABLE(p_references, '$[*]' COLUMNS (reference_id VARCHAR(255) PATH '$')) AS j
+   WHERE NOT COALESCE(REGEXP_LIKE(j.reference_id, '^[!-~]{1,255}\\z'), FALSE);
+  IF v_wrong > 0 OR COALESCE(JSON_TYPE(p_references) <> 'ARRAY' OR JSON_LENGTH(p_references) NOT BETWEEN 1 AND 20, TRUE) THEN
+    SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: references: must be 1 to 20 ids of the payment, in visible ASCII characters';
   END IF;
   IF p_paid_minor_units IS NULL OR p_paid_minor_units < 0 THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: paidMinorUnits: must be a whole number, 0 or more';
@@ -71,10 +74,10 @@ BEGIN
   IF NOT REGEXP_LIKE(COALESCE(p_currency, IF(p_paid_minor_units = 0, 'xxx', '')), '^[a-z]{3}\\z', 'c') THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: currency: must be three lower-case letters, such as eur';
   END IF;
-  SELECT COUNT(*) INTO v_wrong_lines
+  SELECT COUNT(*) INTO v_wrong
     FROM JSON_TABLE(p_lines, '$[*]' COLUMNS (price_id VARCHAR(255) PATH '$.priceId', quantity BIGINT PATH '$.quantity')) AS j
    WHERE NOT COALESCE(REGEXP_LIKE(j.price_id, '^[!-~]{1,255}\\z') AND j.quantity BETWEEN 1 AND 1000000, FALSE);
-  IF v_wrong_lines > 0 OR COALESCE(JSON_TYPE(p_lines) <> 'ARRAY' OR JSON_LENGTH(p_lines) NOT BETWEEN 1 AND 1000, TRUE) THEN
+  IF v_wrong > 0 OR COALESCE(JSON_TYPE(p_lines) <> 'ARRAY' OR JSON_LENGTH(p_lines) NOT BETWEEN 1 AND 1000, TRUE) THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: lines: must be 1 to 1000 prices, each with a quantity of 1 to 1000000';
   END IF;
 

@@ -335,6 +335,56 @@ async fn a_purchase_is_booked_by_hand_once() {
             .await,
         3
     );
+    for (payment, currency, paid, lines) in [
+        (
+            "'in 1'",
+            "'eur'",
+            "1",
+            "'[{\"lineNo\": 1, \"priceId\": \"price_pack\", \"quantity\": 1}]'",
+        ),
+        (
+            "NULL",
+            "'eur'",
+            "1",
+            "'[{\"lineNo\": 1, \"priceId\": \"price_pack\", \"quantity\": 1}]'",
+        ),
+        (
+            "'in_2'",
+            "'EUR'",
+            "1",
+            "'[{\"lineNo\": 1, \"priceId\": \"price_pack\", \"quantity\": 1}]'",
+        ),
+        (
+            "'in_2'",
+            "NULL",
+            "1",
+            "'[{\"lineNo\": 1, \"priceId\": \"price_pack\", \"quantity\": 1}]'",
+        ),
+        (
+            "'in_2'",
+            "'eur'",
+            "-1",
+            "'[{\"lineNo\": 1, \"priceId\": \"price_pack\", \"quantity\": 1}]'",
+        ),
+        (
+            "'in_2'",
+            "'eur'",
+            "1",
+            "'[{\"lineNo\": 1, \"priceId\": \"price_pack\", \"quantity\": 0}]'",
+        ),
+        ("'in_2'", "'eur'", "1", "'[{\"lineNo\": 1, \"quantity\": 1}]'"),
+        ("'in_2'", "'eur'", "1", "'[]'"),
+        ("'in_2'", "'eur'", "1", "NULL"),
+    ] {
+        let call = format!(
+            "CALL billing_confirm_purchase_v1(1, 'stripe', {payment}, {currency}, {paid}, {lines}, NULL, NULL)"
+        );
+        let refused = shop.session.query_drop(&call).await;
+        assert!(
+            matches!(&refused, Err(mysql_async::Error::Server(error)) if error.code == 52001),
+            "{call}: {refused:?}"
+        );
+    }
     // The event that tells of the same invoice finds it done.
     let invoice = invoice(VERSIONS[0])
         .renaming("in_1", "in_by_hand")
