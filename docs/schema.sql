@@ -445,7 +445,7 @@ CREATE TABLE `billing_products` (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='products';
 
 CREATE TABLE `billing_provider_prices` (
-  `provider_price_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'price_…',
+  `provider_price_id` varchar(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'price_…; or prod_…: every price of that product that is not named itself',
   `plan_id` int unsigned DEFAULT NULL,
   `product_id` int unsigned DEFAULT NULL,
   `created_at` datetime(3) NOT NULL COMMENT 'UTC',

@@ -1,6 +1,6 @@
--- The payment provider's price ids, each of which buys one plan or one product.
+-- The payment provider's ids of prices and products, each of which buys one plan or one product of ours.
 CREATE TABLE IF NOT EXISTS billing_provider_prices (
-  provider_price_id VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'price_…',
+  provider_price_id VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'price_…; or prod_…: every price of that product that is not named itself',
   plan_id           INT UNSIGNED NULL,
   product_id        INT UNSIGNED NULL,
   created_at        DATETIME(3) NOT NULL COMMENT 'UTC',

@@ -35,7 +35,7 @@ BEGIN
   DECLARE v_currency VARCHAR(3);
   DECLARE v_paid, v_quantity BIGINT;
   DECLARE v_has_more BOOLEAN;
-  DECLARE v_lines, v_references JSON;
+  DECLARE v_found, v_lines, v_references JSON;
   DECLARE v_known INT UNSIGNED;
 
   SET p_subject_id = NULL, p_purchase_id = NULL, p_lines = NULL, p_ignored_because = NULL;
@@ -62,18 +62,17 @@ BEGIN
     IF v_has_more THEN
       SIGNAL SQLSTATE '45902' SET MYSQL_ERRNO = 52902, MESSAGE_TEXT = 'EVENT_NOT_APPLIED: the session has more lines than the event carries';
     END IF;
-    SELECT JSON_ARRAYAGG(JSON_OBJECT('lineNo', t.line_no, 'priceId', t.price_id, 'quantity', t.quantity)),
-           COUNT(pp.provider_price_id)
-      INTO v_lines, v_known
-      FROM (SELECT j.line_no, COALESCE(j.price_id, j.price) AS price_id, COALESCE(j.quantity, 1) AS quantity
+    SELECT JSON_ARRAYAGG(JSON_OBJECT('lineNo', t.line_no, 'priceId', t.price_id, 'productId', t.product_id, 'quantity', t.quantity))
+      INTO v_found
+      FROM (SELECT j.line_no, COALESCE(j.price_id, j.price) AS price_id, j.product_id, COALESCE(j.quantity, 1) AS quantity
               FROM JSON_TABLE(p_object, '$.line_items.data[*]' COLUMNS (
-                     line_no FOR ORDINALITY, price_id VARCHAR(255) PATH '$.price.id', price VARCHAR(255) PATH '$.price',
+                     line_no FOR ORDINALITY, price_id VARCHAR(255) PATH '$.price.id', price VARCHAR(255) PATH '$.price', product_id VARCHAR(255) PATH '$.price.product',
                      quantity BIGINT PATH '$.quantity' ERROR ON ERROR)) AS j
             UNION ALL
             -- By itself the event carries no lines: then the application says in the metadata what it sells.
-            SELECT 1, v_price_id, v_quantity FROM DUAL WHERE JSON_EXTRACT(p_object, '$.line_items.data[0]') IS NULL) AS t
-      LEFT JOIN billing_provider_prices AS pp ON pp.provider_price_id = CONVERT(t.price_id USING ascii)
+            SELECT 1, v_price_id, NULL, v_quantity FROM DUAL WHERE JSON_EXTRACT(p_object, '$.line_items.data[0]') IS NULL) AS t
      WHERE t.price_id IS NOT NULL AND t.quantity > 0;
+    CALL billing_name_lines_in_tx_v1(v_found, v_lines, v_known);
     IF v_mode = 'payment' THEN
       CALL billing_lock_plans_in_tx_v1(COALESCE(v_lines, JSON_ARRAY()));
     END IF;

@@ -35,7 +35,7 @@ BEGIN
   DECLARE v_currency VARCHAR(3);
   DECLARE v_paid, v_paid_at BIGINT;
   DECLARE v_has_more BOOLEAN;
-  DECLARE v_lines, v_references JSON;
+  DECLARE v_found, v_lines, v_references JSON;
   DECLARE v_known, v_known_subscriptions INT UNSIGNED;
   DECLARE v_period_start_at, v_period_end_at DATETIME(3);
 
@@ -61,11 +61,11 @@ BEGIN
   END IF;
 
   -- What a line costs less than nothing it gives back: nothing is bought by it.
-  SELECT JSON_ARRAYAGG(JSON_OBJECT('lineNo', t.line_no, 'priceId', t.price_id, 'quantity', t.quantity, 'subscriptionId', t.subscription_id,
-                                   'isProration', t.is_proration, 'periodStartAt', t.period_start, 'periodEndAt', t.period_end)),
-         COUNT(pp.provider_price_id)
-    INTO v_lines, v_known
-    FROM (SELECT j.line_no, COALESCE(j.price_old, j.price_new, j.price_plan) AS price_id, COALESCE(j.quantity, 1) AS quantity,
+  SELECT JSON_ARRAYAGG(JSON_OBJECT('lineNo', t.line_no, 'priceId', t.price_id, 'productId', t.product_id, 'quantity', t.quantity, 'subscriptionId', t.subscription_id,
+                                   'isProration', t.is_proration, 'periodStartAt', t.period_start, 'periodEndAt', t.period_end))
+    INTO v_found
+    FROM (SELECT j.line_no, COALESCE(j.price_old, j.price_new, j.price_plan) AS price_id,
+                 COALESCE(j.product_old, j.product_new, j.product_plan) AS product_id, COALESCE(j.quantity, 1) AS quantity,
                  COALESCE(j.subscription_item, j.subscription_invoice_item, j.subscription_old, v_subscription_id) AS subscription_id,
                  COALESCE(j.proration_item, j.proration_invoice_item, j.proration_old, 0) AS is_proration, j.period_start, j.period_end, j.amount
             FROM JSON_TABLE(p_object, '$.lines.data[*]' COLUMNS (
@@ -73,6 +73,9 @@ BEGIN
                    price_old VARCHAR(255) PATH '$.price.id' ERROR ON ERROR,
                    price_new VARCHAR(255) PATH '$.pricing.price_details.price' ERROR ON ERROR,
                    price_plan VARCHAR(255) PATH '$.plan.id' ERROR ON ERROR,
+                   -- Where a product was asked for whole, it is an object, and its price's id has to do.
+                   product_old VARCHAR(255) PATH '$.price.product', product_new VARCHAR(255) PATH '$.pricing.price_details.product',
+                   product_plan VARCHAR(255) PATH '$.plan.product',
                    subscription_item VARCHAR(255) PATH '$.parent.subscription_item_details.subscription' ERROR ON ERROR,
                    subscription_invoice_item VARCHAR(255) PATH '$.parent.invoice_item_details.subscription' ERROR ON ERROR,
                    subscription_old VARCHAR(255) PATH '$.subscription' ERROR ON ERROR,
@@ -80,8 +83,8 @@ BEGIN
                    proration_invoice_item INT PATH '$.parent.invoice_item_details.proration' ERROR ON ERROR,
                    proration_old INT PATH '$.proration' ERROR ON ERROR,
                    period_start BIGINT PATH '$.period.start' ERROR ON ERROR, period_end BIGINT PATH '$.period.end' ERROR ON ERROR)) AS j) AS t
-    LEFT JOIN billing_provider_prices AS pp ON pp.provider_price_id = CONVERT(t.price_id USING ascii)
    WHERE t.price_id IS NOT NULL AND t.quantity > 0 AND COALESCE(t.amount, 0) >= 0;
+  CALL billing_name_lines_in_tx_v1(v_found, v_lines, v_known);
   CALL billing_lock_plans_in_tx_v1(COALESCE(v_lines, JSON_ARRAY()));
 
   CALL billing_find_customer_in_tx_v1(v_customer, NULL, v_entity_type, v_entity_ref, p_subject_id);

@@ -36,8 +36,8 @@ BEGIN
   DECLARE v_provider VARCHAR(32);
   DECLARE v_subscription_id, v_current_subscription_id, v_customer, v_entity_type, v_entity_ref, v_key VARCHAR(255);
   DECLARE v_status, v_known_status VARCHAR(32);
-  DECLARE v_items JSON;
-  DECLARE v_plan_id, v_quantity, v_known_plan_id, v_known_quantity INT UNSIGNED;
+  DECLARE v_found, v_items JSON;
+  DECLARE v_plan_id, v_quantity, v_known, v_known_plan_id, v_known_quantity INT UNSIGNED;
   DECLARE v_start, v_end, v_item_start, v_item_end, v_anchor BIGINT;
   DECLARE v_now, v_start_at, v_end_at, v_anchor_at, v_known_anchor_at, v_window_start_at, v_window_end_at, v_known_said_at, v_known_ended_at DATETIME(3);
   DECLARE v_is_known, v_is_current, v_changes, v_changed BOOLEAN;
@@ -55,16 +55,21 @@ BEGIN
   IF v_subscription_id IS NULL OR v_status IS NULL THEN
     SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 52001, MESSAGE_TEXT = 'VALIDATION_FAILED: data.object: a subscription has id and status';
   END IF;
-  SELECT JSON_ARRAYAGG(JSON_OBJECT('priceId', COALESCE(j.price, j.plan))) INTO v_items
-    FROM JSON_TABLE(p_object, '$.items.data[*]' COLUMNS (
-           price VARCHAR(255) PATH '$.price.id' ERROR ON ERROR, plan VARCHAR(255) PATH '$.plan.id' ERROR ON ERROR)) AS j;
-  CALL billing_lock_plans_in_tx_v1(COALESCE(v_items, JSON_ARRAY()));
-  SELECT pp.plan_id, COALESCE(NULLIF(j.quantity, 0), 1), j.period_start, j.period_end INTO v_plan_id, v_quantity, v_item_start, v_item_end
+  SELECT JSON_ARRAYAGG(JSON_OBJECT('itemNo', j.item_no, 'priceId', COALESCE(j.price, j.plan), 'productId', COALESCE(j.price_product, j.plan_product), 'quantity', j.quantity,
+                                   'periodStartAt', j.period_start, 'periodEndAt', j.period_end))
+    INTO v_found
     FROM JSON_TABLE(p_object, '$.items.data[*]' COLUMNS (
            item_no FOR ORDINALITY, price VARCHAR(255) PATH '$.price.id' ERROR ON ERROR, plan VARCHAR(255) PATH '$.plan.id' ERROR ON ERROR,
+           price_product VARCHAR(255) PATH '$.price.product', plan_product VARCHAR(255) PATH '$.plan.product',
            quantity INT UNSIGNED PATH '$.quantity' ERROR ON ERROR, period_start BIGINT PATH '$.current_period_start' ERROR ON ERROR,
-           period_end BIGINT PATH '$.current_period_end' ERROR ON ERROR)) AS j
-    JOIN billing_provider_prices AS pp ON pp.provider_price_id = CONVERT(COALESCE(j.price, j.plan) USING ascii)
+           period_end BIGINT PATH '$.current_period_end' ERROR ON ERROR)) AS j;
+  CALL billing_name_lines_in_tx_v1(v_found, v_items, v_known);
+  CALL billing_lock_plans_in_tx_v1(COALESCE(v_items, JSON_ARRAY()));
+  SELECT pp.plan_id, COALESCE(NULLIF(j.quantity, 0), 1), j.period_start, j.period_end INTO v_plan_id, v_quantity, v_item_start, v_item_end
+    FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
+           item_no INT PATH '$.itemNo', price_id VARCHAR(255) PATH '$.priceId', quantity INT UNSIGNED PATH '$.quantity',
+           period_start BIGINT PATH '$.periodStartAt', period_end BIGINT PATH '$.periodEndAt')) AS j
+    JOIN billing_provider_prices AS pp ON pp.provider_price_id = CONVERT(j.price_id USING ascii)
    WHERE pp.plan_id IS NOT NULL
    ORDER BY j.item_no
    LIMIT 1;

@@ -30,7 +30,7 @@ BEGIN
   DECLARE v_currency CHAR(3);
   DECLARE v_code VARCHAR(64);
   DECLARE v_other_names JSON;
-  DECLARE v_paid, v_refunded, v_bought, v_amount, v_entitled, v_given_before, v_given, v_rest BIGINT;
+  DECLARE v_paid, v_refunded, v_known_refunded, v_bought, v_amount, v_entitled, v_given_before, v_given, v_rest BIGINT;
   DECLARE v_priority SMALLINT;
   DECLARE v_counts_whole, v_replayed BOOLEAN;
   DECLARE v_no_more BOOLEAN DEFAULT FALSE;
@@ -56,7 +56,7 @@ BEGIN
     SIGNAL SQLSTATE '45111' SET MYSQL_ERRNO = 52111, MESSAGE_TEXT = 'PURCHASE_NOT_FOUND: no purchase has this id';
   END IF;
   CALL billing_lock_subject_in_tx_v1(v_subject_id);
-  SELECT p.status, p.currency, p.paid_minor_units, p.void_reason INTO v_status, v_currency, v_paid, v_void_reason
+  SELECT p.status, p.currency, p.paid_minor_units, p.refunded_minor_units, p.void_reason INTO v_status, v_currency, v_paid, v_known_refunded, v_void_reason
     FROM billing_purchases AS p
    WHERE p.id = p_purchase_id
      FOR UPDATE;
@@ -76,7 +76,8 @@ BEGIN
        ON f.provider = CONVERT(v_provider USING ascii) AND f.reference_id = CONVERT(n.reference_id USING ascii)
      SET f.purchase_id = p_purchase_id
    WHERE f.purchase_id IS NULL;
-  SELECT LEAST(COALESCE(SUM(f.refunded_minor_units), 0), v_paid) INTO v_refunded
+  -- A purchase that came with refunds from elsewhere has charges that no event told of: what was paid back never falls.
+  SELECT LEAST(GREATEST(COALESCE(SUM(f.refunded_minor_units), 0), v_known_refunded), v_paid) INTO v_refunded
     FROM billing_refunds AS f FORCE INDEX (ix_refunds_purchase)
    WHERE f.purchase_id = p_purchase_id;
 

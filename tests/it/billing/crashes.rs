@@ -98,8 +98,8 @@ fn grant(key: &str) -> String {
 fn revocation(key: &str) -> String {
     row(
         "billing_entitlement_revocations",
-        "grant_id, revoked_at, dedupe_key, created_by, created_at",
-        &format!("9999, '2026-03-01', '{key}', 'x', '2026-03-01'"),
+        "grant_id, subject_id, definition_id, revoked_at, dedupe_key, created_by, created_at",
+        &format!("9999, 99, 99, '2026-03-01', '{key}', 'x', '2026-03-01'"),
     )
 }
 

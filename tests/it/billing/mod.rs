@@ -6,6 +6,7 @@ mod crashes;
 mod events;
 mod orders;
 mod plans;
+mod prices;
 mod purchases;
 mod refunds;
 mod subscriptions;
