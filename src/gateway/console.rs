@@ -16,6 +16,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::Gateway;
+use super::description::Description;
 use super::problem::Problem;
 use super::request::Request;
 
@@ -35,6 +36,17 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(events::routes(gateway))
         .unify()
         .boxed()
+}
+
+/// What the routes take and answer.
+pub fn describe(description: &mut Description) {
+    grants::describe(description);
+    assignments::describe(description);
+    definitions::describe(description);
+    plans::describe(description);
+    products::describe(description);
+    purchases::describe(description);
+    events::describe(description);
 }
 
 /// The billable entity that a list is asked for, by the query `billableEntityId`; `None`: everybody's.

@@ -29,10 +29,16 @@ const BODY_DEADLINE: Duration = Duration::from_secs(20);
 type Body = Pin<Box<dyn Stream<Item = Result<Vec<u8>, warp::Error>> + Send + Sync>>;
 
 /// Entries of a page, unless the request says how many.
-const PAGE_DEFAULT: u32 = 50;
+pub const PAGE_DEFAULT: u32 = 50;
 
 /// Entries of a page at most.
-const PAGE_AT_MOST: u32 = 200;
+pub const PAGE_AT_MOST: u32 = 200;
+
+/// Characters of the longest cursor that a page gives, and some more.
+pub const CURSOR_CHARACTERS: usize = 160;
+
+/// Characters of the key under which a write is done once.
+pub const IDEMPOTENCY_KEY_CHARACTERS: usize = 128;
 
 /// Which page of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +170,7 @@ impl Request {
             None => self.header("x-command-id")?,
         };
         if let Some(key) = key {
-            wire::bounded(key, 128).map_err(|text| Problem::field("idempotencyKey", &text))?;
+            wire::bounded(key, IDEMPOTENCY_KEY_CHARACTERS).map_err(|text| Problem::field("idempotencyKey", &text))?;
         }
         Ok(key.map(str::to_owned))
     }
