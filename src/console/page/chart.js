@@ -1,0 +1,122 @@
+// One limit over time: what was granted, what was used, and where grants began and ended.
+
+import { ask } from './api.js';
+import { fill, h, table } from './dom.js';
+import { amount, when } from './format.js';
+
+export const RANGES = {
+  day: { label: '24 hours', step: 'hour', milliseconds: 86_400_000 },
+  week: { label: '7 days', step: 'hour', milliseconds: 7 * 86_400_000 },
+  month: { label: '30 days', step: 'day', milliseconds: 30 * 86_400_000 },
+  quarter: { label: '90 days', step: 'day', milliseconds: 90 * 86_400_000 },
+};
+
+const HEIGHT = 240;
+
+/**
+ * A chart in `place`.
+ *
+ * @param {{subject: object, limitation: object, range: string, grants: {effectiveAt: string, endsAt: string | null, kind: string, amount: number}[]}} options
+ */
+export async function drawChart(place, { subject, limitation, range, grants }, signal) {
+  const { step, milliseconds, label } = RANGES[range];
+  const from = new Date(Date.now() - milliseconds).toISOString();
+  const path = `/api/billing/limitations/${encodeURIComponent(limitation.code)}/history`;
+  const { points } = await ask('GET', path, { query: { ...subject, from, step }, signal });
+  // The last point is now: hours and midnights are behind it.
+  const now = { at: new Date().toISOString(), granted: limitation.grantedAmount, consumed: limitation.consumedAmount };
+  const shown = [...points, now];
+  const [start, end] = [Date.parse(from), Date.now()];
+  const marks = grants
+    .flatMap((grant) => [
+      { at: grant.effectiveAt, text: `${amount(grant.amount, limitation.scale)} begin`, isEnd: false },
+      ...(grant.endsAt === null ? [] : [{ at: grant.endsAt, text: `${amount(grant.amount, limitation.scale)} end`, isEnd: true }]),
+    ])
+    .filter(({ at }) => Date.parse(at) >= start && Date.parse(at) <= end);
+  const most = Math.max(...shown.map(({ consumed }) => consumed));
+  const summary = `${limitation.name}, last ${label}: at most ${amount(most, limitation.scale)} used, now ${amount(now.consumed, limitation.scale)} of ${amount(now.granted, limitation.scale)}.`;
+  const canvas = h('div', { class: 'chart', role: 'img', 'aria-label': summary });
+  const text = table(`${limitation.name} over time`, [
+    { title: 'At', cell: ({ at }) => when(at) },
+    { title: 'Granted', class: 'number', cell: ({ granted }) => amount(granted, limitation.scale) },
+    { title: 'Used', class: 'number', cell: ({ consumed }) => amount(consumed, limitation.scale) },
+  ], shown.toReversed());
+  fill(place, canvas, h('details', {}, h('summary', {}, 'As a table'), text.element));
+
+  let chart = null;
+  const draw = () => {
+    chart?.destroy();
+    chart = new uPlot(options(canvas, limitation, marks), [
+      shown.map(({ at }) => Date.parse(at) / 1_000),
+      shown.map(({ granted }) => granted),
+      shown.map(({ consumed }) => consumed),
+    ], canvas);
+  };
+  draw();
+  const resized = new ResizeObserver(() => {
+    if (canvas.clientWidth > 0) chart.setSize({ width: canvas.clientWidth, height: HEIGHT });
+  });
+  resized.observe(canvas);
+  const dark = matchMedia('(prefers-color-scheme: dark)');
+  dark.addEventListener('change', draw, { signal });
+  addEventListener('themechange', draw, { signal });
+  const finish = () => {
+    resized.disconnect();
+    chart.destroy();
+  };
+  signal.addEventListener('abort', finish, { once: true });
+}
+
+/** A colour of the page, as a canvas knows it. */
+function colour(element, name) {
+  const probe = h('span');
+  probe.style.color = `var(${name})`;
+  element.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+function options(canvas, limitation, marks) {
+  const [text, line, used, granted, good, bad] = ['--quiet', '--line', '--used', '--line-strong', '--good', '--bad'].map((name) => colour(canvas, name));
+  const value = (_, number) => (number === null ? '–' : amount(number, limitation.scale));
+  const axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: '12px system-ui' };
+  const days = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+  const hours = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
+  const instants = (_, ticks, __, ___, step) => ticks.map((seconds) => (step >= 86_400 ? days : hours).format(seconds * 1_000));
+  const stepped = uPlot.paths.stepped({ align: 1 });
+  return {
+    width: canvas.clientWidth,
+    height: HEIGHT,
+    cursor: { drag: { x: false, y: false } },
+    scales: { y: { range: (_, least, most) => [Math.min(0, least), Math.max(1, most * 1.08)] } },
+    axes: [{ ...axis, values: instants }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? amount(tick, limitation.scale) : '')) }],
+    series: [
+      { value: (_, seconds) => (seconds === null ? '–' : new Date(seconds * 1_000).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' })), label: 'At' },
+      { label: 'Granted', stroke: granted, width: 1.5, dash: [5, 4], paths: stepped, points: { show: false }, value },
+      { label: 'Used', stroke: used, width: 2, fill: `color-mix(in srgb, ${used}, transparent 82%)`, paths: stepped, points: { show: false }, value },
+    ],
+    hooks: { draw: [(chart) => drawMarks(chart, marks, { text, good, bad })] },
+  };
+}
+
+/** A line where a grant begins or ends, with a word. */
+function drawMarks(chart, marks, { text, good, bad }) {
+  const { ctx, bbox } = chart;
+  ctx.save();
+  ctx.font = `${11 * devicePixelRatio}px system-ui`;
+  marks.forEach(({ at, text: word, isEnd }, index) => {
+    const x = Math.round(chart.valToPos(Date.parse(at) / 1_000, 'x', true));
+    ctx.strokeStyle = isEnd ? bad : good;
+    ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.fillStyle = text;
+    const isRight = x + ctx.measureText(word).width + 6 > bbox.left + bbox.width;
+    ctx.textAlign = isRight ? 'right' : 'left';
+    ctx.fillText(word, x + (isRight ? -4 : 4) * devicePixelRatio, bbox.top + (12 + 13 * (index % 4)) * devicePixelRatio);
+  });
+  ctx.restore();
+}
