@@ -168,6 +168,11 @@ async function open(page, parameters) {
 }
 
 theme(localStorage.getItem(THEME));
+// The address names pages, so that it cannot name a place in one.
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault();
+  main.focus();
+});
 addEventListener('hashchange', go);
 refused.addEventListener('refused', () => {
   if (session() !== null) leave('The key or token is not valid any more. Sign in again; what you had entered was not saved.');

@@ -30,7 +30,8 @@ export async function show(outlet, _, signal) {
 }
 
 async function page(q, signal) {
-  const first = await read('entities', { q }, signal);
+  // Names are visible ASCII: nothing else is worth asking for.
+  const first = /^[!-~]{0,128}$/.test(q) ? await read('entities', { q }, signal) : { entries: [] };
   if (first.entries.length === 0) {
     return q === ''
       ? empty('Nobody is here yet', 'Your application makes a billable entity with PUT /api/billing/entities/workspace/{reference}.')
