@@ -16,7 +16,7 @@ const HEIGHT = 240;
 /**
  * A chart in `place`.
  *
- * @param {{subject: object, limitation: object, range: string, grants: {effectiveAt: string, endsAt: string | null, kind: string, amount: number}[]}} options
+ * @param {{subject: object, limitation: object, range: string, grants: {effectiveAt: string, amount: number}[]}} options
  */
 export async function drawChart(place, { subject, limitation, range, grants }, signal) {
   const { step, milliseconds, label } = RANGES[range];
@@ -27,12 +27,7 @@ export async function drawChart(place, { subject, limitation, range, grants }, s
   const now = { at: new Date().toISOString(), granted: limitation.grantedAmount, consumed: limitation.consumedAmount };
   const shown = [...points, now];
   const [start, end] = [Date.parse(from), Date.now()];
-  const marks = grants
-    .flatMap((grant) => [
-      { at: grant.effectiveAt, text: `${amount(grant.amount, limitation.scale)} begin`, isEnd: false },
-      ...(grant.endsAt === null ? [] : [{ at: grant.endsAt, text: `${amount(grant.amount, limitation.scale)} end`, isEnd: true }]),
-    ])
-    .filter(({ at }) => Date.parse(at) >= start && Date.parse(at) <= end);
+  const marks = marksOf(shown, grants, limitation.scale).filter(({ at }) => at >= start && at <= end);
   const most = Math.max(...shown.map(({ consumed }) => consumed));
   const summary = `${limitation.name}, last ${label}: at most ${amount(most, limitation.scale)} used, now ${amount(now.consumed, limitation.scale)} of ${amount(now.granted, limitation.scale)}.`;
   const canvas = h('div', { class: 'chart', role: 'img', 'aria-label': summary });
@@ -65,6 +60,23 @@ export async function drawChart(place, { subject, limitation, range, grants }, s
     chart.destroy();
   };
   signal.addEventListener('abort', finish, { once: true });
+}
+
+/**
+ * Where what is granted changed: to the instant where the grant lasts still, else between two points of the history, of which the later one is
+ * marked.
+ */
+function marksOf(points, grants, scale) {
+  const mark = (at, number, isEnd) => ({ at, text: `${amount(Math.abs(number), scale)} ${isEnd ? 'end' : 'begin'}`, isEnd });
+  const marks = grants.map((grant) => mark(Date.parse(grant.effectiveAt), grant.amount, false));
+  const known = marks.map(({ at }) => at);
+  points.slice(1).forEach((point, index) => {
+    const [before, at] = [Date.parse(points[index].at), Date.parse(point.at)];
+    const difference = point.granted - points[index].granted;
+    const isKnown = difference > 0 && known.some((instant) => instant > before && instant <= at);
+    if (difference !== 0 && !isKnown) marks.push(mark(at, difference, difference < 0));
+  });
+  return marks;
 }
 
 /** A colour of the page, as a canvas knows it. */
@@ -106,7 +118,7 @@ function drawMarks(chart, marks, { text, good, bad }) {
   ctx.save();
   ctx.font = `${11 * devicePixelRatio}px system-ui`;
   marks.forEach(({ at, text: word, isEnd }, index) => {
-    const x = Math.round(chart.valToPos(Date.parse(at) / 1_000, 'x', true));
+    const x = Math.round(chart.valToPos(at / 1_000, 'x', true));
     ctx.strokeStyle = isEnd ? bad : good;
     ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
     ctx.beginPath();

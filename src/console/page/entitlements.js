@@ -67,7 +67,7 @@ export function entitlementsEditor(kind, entitlements, definitions) {
       h('div', { class: 'editor' }, lines, area),
       h('p', { class: 'hint', id: `${id}-hint` }, 'What it grants, as JSON. The preview below is what would be saved.'),
       syntax),
-    h('section', { class: 'card', 'aria-label': 'Preview' }, h('div', { class: 'card-head' }, h('h3', {}, 'Preview')), preview));
+    h('div', { class: 'card' }, h('div', { class: 'card-head' }, h('h3', {}, 'Preview')), preview));
 
   return {
     element,

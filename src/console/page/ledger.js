@@ -1,7 +1,7 @@
 // The ledger of one limit, newest first, a page at a time.
 
 import { ask } from './api.js';
-import { empty, fill, h, pill, table, waiting } from './dom.js';
+import { empty, h, pill, table, waiting } from './dom.js';
 import { load } from './form.js';
 import { amount, when, words } from './format.js';
 
@@ -10,12 +10,18 @@ const PAGE = 25;
 export function ledgerList(subject, limitation, signal) {
   const element = h('div');
   let asking = new AbortController();
+  /** Whether older entries are shown, too: then they are not taken away from who reads them. */
+  let isRead = false;
 
   const page = (cursor, asked) => {
     const path = `/api/billing/limitations/${encodeURIComponent(limitation().code)}/ledger`;
     return ask('GET', path, { query: { ...subject, cursor, limit: PAGE }, signal: asked });
   };
   const reload = () => {
+    if (isRead) {
+      newer();
+      return undefined;
+    }
     asking.abort();
     asking = new AbortController();
     const asked = AbortSignal.any([signal, asking.signal]);
@@ -31,6 +37,7 @@ export function ledgerList(subject, limitation, signal) {
         try {
           const next = await page(cursor, asked);
           add(next.entries);
+          isRead = true;
           cursor = next.nextCursor;
           foot.hidden = cursor === null;
         } finally {
@@ -40,7 +47,15 @@ export function ledgerList(subject, limitation, signal) {
       return [rows, foot];
     });
   };
-  fill(element);
+  const newer = () => {
+    if (element.querySelector('[data-newer]') !== null) return;
+    const button = h('button', { type: 'button', class: 'tight', 'data-newer': true }, 'There are newer entries: show them');
+    button.addEventListener('click', () => {
+      isRead = false;
+      reload();
+    });
+    element.prepend(h('div', { class: 'card-body' }, button));
+  };
   return { element, reload };
 }
 

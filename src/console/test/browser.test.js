@@ -177,7 +177,7 @@ describe('the catalogue', () => {
   {"code": "ai.credits", "amount": 500, "grantKind": "one_off_topup"},
   {"code": "no.such", "amount": 0, "grantKind": "timeboxed_addon"}
 ]`);
-    const preview = page.getByRole('region', { name: 'Preview' }).last();
+    const preview = page.getByRole('region', { name: 'Preview' });
     await preview.getByText('500 credits').waitFor();
     await page.getByRole('button', { name: 'Make the product' }).click();
     const [right, wrong] = [page.locator('[data-entry="0"]'), page.locator('[data-entry="1"]')];
