@@ -34,7 +34,8 @@ const INDEX: &str = "page/index.html";
 
 /// Nothing of the page comes from elsewhere, nor goes there, and no page of others shows it inside itself. The chart sets its own places as styles
 /// of its elements, by the program, which needs no permission.
-const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 
 /// The kinds of files there are.
 const TYPES: &[(&str, &str)] = &[
@@ -82,16 +83,17 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let index = warp::path::end()
         .and(request.clone())
         .then(|request: Request| request.answer("GET", |request| file(request, INDEX.to_owned())));
-    let others = warp::path("console")
-        .and(warp::path::tail())
-        .and(request)
-        .then(|tail: Tail, request: Request| async move {
-            let name = tail.as_str().to_owned();
-            match FILES.contains_key(&name) {
-                true => request.answer("GET", |request| file(request, name)).await,
-                false => super::request::not_found(),
-            }
-        });
+    let others =
+        warp::path("console")
+            .and(warp::path::tail())
+            .and(request)
+            .then(|tail: Tail, request: Request| async move {
+                let name = tail.as_str().to_owned();
+                match FILES.contains_key(&name) {
+                    true => request.answer("GET", |request| file(request, name)).await,
+                    false => super::request::not_found(),
+                }
+            });
     index.or(others).unify().boxed()
 }
 
@@ -101,7 +103,10 @@ async fn file(request: Request, name: String) -> Answer {
     };
     // A browser asks each time whether the file is still the one it has: the next release's page is never half an old one.
     let known = request.header("if-none-match").ok().flatten();
-    let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == file.etag));
+    let is_known = known.is_some_and(|tags| {
+        tags.split(',')
+            .any(|tag| tag.trim().trim_start_matches("W/") == file.etag)
+    });
     let mut response = match is_known {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => file.text.into_response(),

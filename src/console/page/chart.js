@@ -1,7 +1,7 @@
 // One limit over time: what was granted, what was used, and where grants began and ended.
 
 import { ask } from './api.js';
-import { fill, h, table } from './dom.js';
+import { h, table } from './dom.js';
 import { amount, when } from './format.js';
 
 export const RANGES = {
@@ -14,11 +14,11 @@ export const RANGES = {
 const HEIGHT = 240;
 
 /**
- * A chart in `place`.
+ * What a chart is made of, and what draws it once it stands on the page, as it is as wide as its place.
  *
  * @param {{subject: object, limitation: object, range: string, grants: {effectiveAt: string, amount: number}[]}} options
  */
-export async function drawChart(place, { subject, limitation, range, grants }, signal) {
+export async function makeChart({ subject, limitation, range, grants }, signal) {
   const { step, milliseconds, label } = RANGES[range];
   const from = new Date(Date.now() - milliseconds).toISOString();
   const path = `/api/billing/limitations/${encodeURIComponent(limitation.code)}/history`;
@@ -36,30 +36,29 @@ export async function drawChart(place, { subject, limitation, range, grants }, s
     { title: 'Granted', class: 'number', cell: ({ granted }) => amount(granted, limitation.scale) },
     { title: 'Used', class: 'number', cell: ({ consumed }) => amount(consumed, limitation.scale) },
   ], shown.toReversed());
-  fill(place, canvas, h('details', {}, h('summary', {}, 'As a table'), text.element));
+  const elements = [canvas, h('details', {}, h('summary', {}, 'As a table'), text.element)];
 
-  let chart = null;
-  const draw = () => {
-    chart?.destroy();
-    chart = new uPlot(options(canvas, limitation, marks), [
-      shown.map(({ at }) => Date.parse(at) / 1_000),
-      shown.map(({ granted }) => granted),
-      shown.map(({ consumed }) => consumed),
-    ], canvas);
+  const data = [shown.map(({ at }) => Date.parse(at) / 1_000), shown.map(({ granted }) => granted), shown.map(({ consumed }) => consumed)];
+  return { elements, draw: (leaving) => draw(canvas, (place) => new uPlot(options(place, limitation, marks), data, place), leaving) };
+}
+
+/** Draws a chart, anew when the colours or the width of the page are others, until `leaving`. */
+function draw(canvas, make, leaving) {
+  let chart = make(canvas);
+  const again = () => {
+    chart.destroy();
+    chart = make(canvas);
   };
-  draw();
   const resized = new ResizeObserver(() => {
     if (canvas.clientWidth > 0) chart.setSize({ width: canvas.clientWidth, height: HEIGHT });
   });
   resized.observe(canvas);
-  const dark = matchMedia('(prefers-color-scheme: dark)');
-  dark.addEventListener('change', draw, { signal });
-  addEventListener('themechange', draw, { signal });
-  const finish = () => {
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again, { signal: leaving });
+  addEventListener('themechange', again, { signal: leaving });
+  leaving.addEventListener('abort', () => {
     resized.disconnect();
     chart.destroy();
-  };
-  signal.addEventListener('abort', finish, { once: true });
+  });
 }
 
 /**

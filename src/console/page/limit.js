@@ -1,7 +1,7 @@
 // One limit of one subject: over time, its grants, and its ledger; grants are made and revoked here.
 
 import { read, write } from './api.js';
-import { drawChart, RANGES } from './chart.js';
+import { makeChart, RANGES } from './chart.js';
 import { card, empty, fill, h, pill, table, toast, waiting } from './dom.js';
 import { choice, dialog, field, input, load } from './form.js';
 import { amount, instant, isEver, plural, quantity, when, words } from './format.js';
@@ -20,6 +20,7 @@ const KINDS = [
 export function limitDetail(subject, entity, first, signal) {
   let limitation = first;
   let range = 'month';
+  let asking = new AbortController();
   let leaveChart = new AbortController();
   let timer = null;
   const chart = h('div', { class: 'card-body' });
@@ -35,24 +36,27 @@ export function limitDetail(subject, entity, first, signal) {
   make.addEventListener('click', () => makeGrant(entity, limitation));
 
   const readAgain = async ({ isLedger = true } = {}) => {
-    leaveChart.abort();
-    leaveChart = new AbortController();
-    const leaving = AbortSignal.any([signal, leaveChart.signal]);
+    asking.abort();
+    asking = new AbortController();
+    const asked = AbortSignal.any([signal, asking.signal]);
     let rows = [];
     await load(grants, 'The grants', waiting('grants'), async () => {
-      const { entries } = await read('grants', subject, leaving);
+      const { entries } = await read('grants', subject, asked);
       rows = entries.filter(({ code }) => code === limitation.code);
       return grantTable(rows, limitation);
     });
+    if (asked.aborted) return;
     if (isLedger) ledger.reload();
-    if (leaving.aborted) return;
+    let made = null;
     await load(chart, 'The chart', waiting('the chart'), async () => {
-      const place = h('div', { class: 'stack' });
-      // Measured when it is drawn, so it stands on the page first.
-      fill(chart, place);
-      await drawChart(place, { subject, limitation, range, grants: rows }, leaving);
-      return place;
+      made = await makeChart({ subject, limitation, range, grants: rows }, asked);
+      // The one before stands until this one is there.
+      leaveChart.abort();
+      return made.elements;
     });
+    if (made === null) return;
+    leaveChart = new AbortController();
+    made.draw(AbortSignal.any([signal, leaveChart.signal]));
   };
   readAgain();
   signal.addEventListener('abort', () => clearTimeout(timer));

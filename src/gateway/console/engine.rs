@@ -58,27 +58,47 @@ pub(super) fn describe(description: &mut Description) {
             .answers::<List<DueBalance>>(200, "Balances, those that are due first"),
     );
     description.add(
-        list("listFailing", "/api/console/billing/failing", "What could not be settled")
-            .answers::<List<FailingBalance>>(200, "Balances that are set aside, the most often failed first"),
+        list(
+            "listFailing",
+            "/api/console/billing/failing",
+            "What could not be settled",
+        )
+        .answers::<List<FailingBalance>>(200, "Balances that are set aside, the most often failed first"),
     );
     description.add(
-        list("listLate", "/api/console/billing/late", "What was settled late in the last 24 hours")
-            .answers::<List<LateSettlement>>(200, "Settlements, the latest first"),
+        list(
+            "listLate",
+            "/api/console/billing/late",
+            "What was settled late in the last 24 hours",
+        )
+        .answers::<List<LateSettlement>>(200, "Settlements, the latest first"),
     );
     description.add(
-        list("listOverLimit", "/api/console/billing/over-limit", "Who is over a limit")
-            .answers::<List<BalanceOverLimit>>(200, "Balances, the furthest over first"),
+        list(
+            "listOverLimit",
+            "/api/console/billing/over-limit",
+            "Who is over a limit",
+        )
+        .answers::<List<BalanceOverLimit>>(200, "Balances, the furthest over first"),
     );
     description.add(
-        list("listPlanChanges", "/api/console/billing/plan-changes", "Which plans are to change")
-            .answers::<List<PlanChange>>(200, "Scheduled assignments, those that are due first"),
+        list(
+            "listPlanChanges",
+            "/api/console/billing/plan-changes",
+            "Which plans are to change",
+        )
+        .answers::<List<PlanChange>>(200, "Scheduled assignments, those that are due first"),
     );
     let procedures = Operation::get(
         "listProcedures",
         "/api/console/billing/procedures",
         "Which procedures are installed, and what of the database is not as this program wants it",
     );
-    description.add(procedures.by(Needs::Admin).answers::<Procedures>(200, "All procedures, by name"));
+    description.add(
+        procedures
+            .by(Needs::Admin)
+            .answers::<Procedures>(200, "All procedures, by name"),
+    );
 }
 
 /// A balance by when the clock changes it.

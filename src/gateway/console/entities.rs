@@ -8,13 +8,13 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, path};
 
+use super::super::Gateway;
 use super::super::caller::Needs;
 use super::super::description::{Description, Operation, shapes};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::{BillableEntity, List};
 use super::super::wire::bounded;
-use super::super::Gateway;
 use crate::procedures::billing::{self, ListedEntity};
 
 /// Characters of a reference.

@@ -10,6 +10,7 @@ use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Filter, path};
 
+use super::super::Gateway;
 use super::super::caller::Needs;
 use super::super::description::shapes::{self, Amount, Id, Priority, Reason};
 use super::super::description::{Description, Operation};
@@ -17,7 +18,6 @@ use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::{self, List};
 use super::super::wire::{Instant, Text, Whole, required, text};
-use super::super::Gateway;
 use super::whose;
 use crate::error::Code;
 use crate::procedures::entitlement::{self, GrantFields};

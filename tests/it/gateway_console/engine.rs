@@ -30,7 +30,9 @@ async fn what_is_due_late_and_set_aside_is_listed() {
             "CALL entitlement_grant_v1({entity}, 'ai.credits', 100, 'promo', NULL, UTC_TIMESTAMP(3) + INTERVAL 1800 SECOND, NULL, 'past', 'test', 'test')"
         ),
         "SET timestamp = DEFAULT".to_owned(),
-        format!("CALL entitlement_grant_v1({entity}, 'ai.credits', 50, 'promo', NULL, '2199-01-01', NULL, 'to come', 'test', 'test')"),
+        format!(
+            "CALL entitlement_grant_v1({entity}, 'ai.credits', 50, 'promo', NULL, '2199-01-01', NULL, 'to come', 'test', 'test')"
+        ),
     ] {
         session.query_drop(statement).await.unwrap();
     }
@@ -39,8 +41,18 @@ async fn what_is_due_late_and_set_aside_is_listed() {
     let millis = late[0]["lateMilliseconds"].as_i64().unwrap();
     assert!((1_800_000..1_900_000).contains(&millis), "{millis}");
     assert_eq!(
-        (&late[0]["billableEntityId"], &late[0]["entityRef"], &late[0]["code"], &late[0]["cause"]),
-        (&entity.into(), &json!("acme"), &json!("ai.credits"), &json!("grant_boundary"))
+        (
+            &late[0]["billableEntityId"],
+            &late[0]["entityRef"],
+            &late[0]["code"],
+            &late[0]["cause"]
+        ),
+        (
+            &entity.into(),
+            &json!("acme"),
+            &json!("ai.credits"),
+            &json!("grant_boundary")
+        )
     );
     let due = json!({
         "billableEntityId": entity, "entityRef": "acme", "code": "ai.credits", "nextChangeAt": "2199-01-01T00:00:00.000Z",
@@ -118,7 +130,10 @@ async fn grants_are_listed_with_what_is_left_of_them() {
              "endsAt": "9999-12-31T23:59:59.999Z", "amount": 50, "givenAmount": 0, "remainingAmount": 50},
         ])
     );
-    for (query, status, field) in [("", 400, "billableEntityId"), ("?billableEntityId=x", 400, "billableEntityId")] {
+    for (query, status, field) in [
+        ("", 400, "billableEntityId"),
+        ("?billableEntityId=x", 400, "billableEntityId"),
+    ] {
         let refused = refusal(gateway.as_admin(Method::GET, &format!("/api/console/billing/grants{query}"))).await;
         assert_eq!(refused, (status, "VALIDATION_FAILED".into(), vec![field.into()]));
     }
@@ -131,7 +146,10 @@ async fn a_procedure_that_was_edited_by_hand_is_told() {
     let (status, body) = answer(gateway.as_admin(Method::GET, path)).await;
     assert_eq!((status, &body["differences"]), (200, &json!([])), "{body}");
     let installed = body["entries"].as_array().unwrap();
-    let one = installed.iter().find(|entry| entry["procedure"] == "operator_due_v1").unwrap();
+    let one = installed
+        .iter()
+        .find(|entry| entry["procedure"] == "operator_due_v1")
+        .unwrap();
     assert_eq!(one["releaseVersion"], body["release"]);
     assert_eq!(one["contentSha256"].as_str().unwrap().len(), 64);
 

@@ -11,7 +11,10 @@ const ENTITIES: &str = "/api/console/billing/entities";
 async fn with_entities() -> TestGateway {
     let gateway = TestGateway::start().await;
     for (path, body) in [
-        ("workspace/acme", json!({"workspaceSlug": "acme", "workspaceName": "Acme"})),
+        (
+            "workspace/acme",
+            json!({"workspaceSlug": "acme", "workspaceName": "Acme"}),
+        ),
         ("workspace/42", json!({"workspaceSlug": "beta-team"})),
         ("user/beta", json!({})),
         ("workspace/beta", json!({"workspaceSlug": "beta"})),
@@ -71,7 +74,11 @@ async fn they_are_found_by_how_reference_or_workspace_begins() {
     // Each once: by its reference if that begins so, else by its workspace.
     let beta = ["user/beta", "workspace/beta", "team/43", "workspace/42"];
     for limit in 1..=4 {
-        assert_eq!(references(&gateway, &format!("q=bet&limit={limit}")).await, beta, "{limit}");
+        assert_eq!(
+            references(&gateway, &format!("q=bet&limit={limit}")).await,
+            beta,
+            "{limit}"
+        );
     }
     assert_eq!(references(&gateway, "q=beta-").await, ["workspace/42"]);
     assert_eq!(references(&gateway, "q=4").await, ["workspace/42", "team/43"]);

@@ -27,7 +27,10 @@ async fn the_page_is_there_and_lets_nothing_else_in() {
     assert_eq!(header(&page, X_CONTENT_TYPE_OPTIONS), "nosniff");
     let policy = header(&page, CONTENT_SECURITY_POLICY);
     assert!(policy.starts_with("default-src 'self';"), "{policy}");
-    assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(
+        policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
     let tag = header(&page, ETAG);
     let text = page.text().await.unwrap();
     for inline in ["<script>", "<style", " style=", " onclick="] {
@@ -37,7 +40,10 @@ async fn the_page_is_there_and_lets_nothing_else_in() {
     for tags in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}")] {
         let request = gateway.request(Method::GET, "/").header("If-None-Match", &tags);
         let unchanged = request.send().await.unwrap();
-        assert_eq!((unchanged.status().as_u16(), header(&unchanged, ETAG)), (304, tag.clone()));
+        assert_eq!(
+            (unchanged.status().as_u16(), header(&unchanged, ETAG)),
+            (304, tag.clone())
+        );
         assert_eq!(unchanged.text().await.unwrap(), "");
     }
     let changed = gateway.request(Method::GET, "/").header("If-None-Match", "\"other\"");
@@ -64,7 +70,11 @@ async fn every_file_that_is_named_is_served_as_what_it_is() {
         };
         assert_eq!(content_type, kind, "{path}");
         let text = response.text().await.unwrap();
-        open.extend(text.split('"').filter(|part| part.starts_with("/console/")).map(str::to_owned));
+        open.extend(
+            text.split('"')
+                .filter(|part| part.starts_with("/console/"))
+                .map(str::to_owned),
+        );
         let folder = path.rsplit_once('/').unwrap().0;
         for module in text.split(" from '").skip(1).filter_map(|rest| rest.split('\'').next()) {
             if let Some(file) = module.strip_prefix("./") {

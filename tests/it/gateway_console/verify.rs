@@ -21,7 +21,9 @@ async fn a_number_that_is_not_the_ledgers_is_found_on_its_page() {
     for name in ["one", "two", "three"] {
         let put = gateway.as_service(Method::PUT, &format!("/api/billing/entities/workspace/{name}"));
         let (_, body) = answer(put.json(&json!({}))).await;
-        gateway.grant(body["billableEntity"]["id"].as_u64().unwrap(), "ai.credits", 10).await;
+        gateway
+            .grant(body["billableEntity"]["id"].as_u64().unwrap(), "ai.credits", 10)
+            .await;
     }
     let all = json!({"checkedSubjects": 3, "lastId": 3, "highestId": 3, "differences": []});
     assert_eq!(answer(verify(&gateway, &json!({}))).await, (200, all));
@@ -73,5 +75,8 @@ async fn what_is_no_page_is_refused() {
     assert_eq!(answer(verify(&gateway, &beyond)).await.0, 200);
     let as_service = gateway.as_service(Method::POST, VERIFY).json(&json!({}));
     assert_eq!(refusal(as_service).await.0, 403);
-    assert_eq!(refusal(gateway.request(Method::POST, VERIFY).json(&json!({}))).await.0, 401);
+    assert_eq!(
+        refusal(gateway.request(Method::POST, VERIFY).json(&json!({}))).await.0,
+        401
+    );
 }
