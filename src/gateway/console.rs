@@ -22,6 +22,7 @@ use super::Gateway;
 use super::description::Description;
 use super::problem::Problem;
 use super::request::Request;
+use super::wire;
 
 /// The routes of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
@@ -66,10 +67,7 @@ fn whose(request: &Request) -> Result<Option<u64>, Problem> {
     let Some(text) = request.query("billableEntityId") else {
         return Ok(None);
     };
-    let id = text
-        .parse()
-        .ok()
-        .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
-    id.map(Some)
+    wire::digits(&text)
+        .map(Some)
         .ok_or_else(|| Problem::field("billableEntityId", "must be a billable entity's id"))
 }

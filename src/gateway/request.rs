@@ -135,9 +135,8 @@ impl Request {
     pub fn page(&self) -> Result<Page, Problem> {
         let after = match self.query("cursor") {
             Some(cursor) => Some(
-                cursor
-                    .parse()
-                    .map_err(|_| Problem::field("cursor", "must be the nextCursor of the page before"))?,
+                wire::digits(&cursor)
+                    .ok_or_else(|| Problem::field("cursor", "must be the nextCursor of the page before"))?,
             ),
             None => None,
         };
@@ -155,7 +154,7 @@ impl Request {
         let Some(limit) = self.query("limit") else {
             return Ok(PAGE_DEFAULT);
         };
-        let limit = limit.parse().ok().filter(|limit| (1..=PAGE_AT_MOST).contains(limit));
+        let limit = wire::digits(&limit).filter(|limit| (1..=PAGE_AT_MOST).contains(limit));
         let sentence = format!("must be a whole number from 1 to {PAGE_AT_MOST}");
         limit.ok_or_else(|| Problem::field("limit", &sentence))
     }

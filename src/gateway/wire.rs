@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, SubsecRound, Timelike, Utc};
 use serde::de::value::MapAccessDeserializer;
@@ -111,6 +112,12 @@ impl<const MAX: usize> ToSchema for Text<MAX> {
 /// The text in an optional field.
 pub fn text<const MAX: usize>(field: &Option<Text<MAX>>) -> Option<&str> {
     field.as_ref().map(|text| text.0.as_str())
+}
+
+/// A number that is written in digits alone: Rust's own parser would take a leading `+`.
+pub fn digits<T: FromStr>(text: &str) -> Option<T> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 /// Whether `text` has at most `max` characters.

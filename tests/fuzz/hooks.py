@@ -48,6 +48,9 @@ def before_call(context, case, kwargs):
         about(case, is_met)
     if not is_positive:
         return
+    if case.operation.path == "/api/realtime/events" and not (case.query or {}).get("lastEventId"):
+        # From the first change on, so that there is something to read at once.
+        case.headers["Last-Event-ID"] = "0"
     if "Idempotency-Key" in names:
         # The key of a use may be in the header or in the body, which no schema can say. One that was used before finds only what was done with it.
         if not in_body(case.body, "usageEventKey") or number % 4:
@@ -108,6 +111,14 @@ def real(case, number):
         body["limitationCode"] = CODES[number % 2]
     if in_body(body, "usageEventKey"):
         body["usageEventKey"] = f"fuzz-{os.getpid()}-{number}"
+    if in_body(body, "requests"):
+        for place, request in enumerate(body["requests"]):
+            if in_body(request, "usageEventKey"):
+                request["usageEventKey"] = f"fuzz-{os.getpid()}-{number}-{place}"
+    if in_body(body, "entitlements"):
+        body["entitlements"] = body["entitlements"][: len(CODES) - 1]
+        for place, entitlement in enumerate(body["entitlements"]):
+            entitlement["code"] = CODES[place]
     if in_body(body, "capability"):
         body["capability"] = "projects.create"
     if in_body(body, "billableEntityId") and in_body(body, "code"):

@@ -18,6 +18,7 @@ use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::{self, Instant as Moment};
 use super::super::wire::{Instant, Text, required};
+use super::whose;
 use crate::error::Code;
 use crate::procedures::billing::{self, AssignFields};
 
@@ -198,16 +199,7 @@ async fn cancel(request: Request, assignment_id: u64) -> Answer {
 
 async fn list(request: Request) -> Answer {
     request.caller(Needs::Admin).await?;
-    let subject_id = match request.query("billableEntityId") {
-        // Rust's own parser would take a leading +.
-        Some(id) => Some(
-            id.parse()
-                .ok()
-                .filter(|_| id.bytes().all(|byte| byte.is_ascii_digit()))
-                .ok_or_else(|| Problem::field("billableEntityId", "must be a billable entity's id"))?,
-        ),
-        None => None,
-    };
+    let subject_id = whose(&request)?;
     let page = request.page()?;
     let rows = billing::list_assignments(&request.gateway.database, subject_id, page.after, page.limit + 1).await?;
     let list: views::List<Assignment> = views::List::new(rows, page.limit, |row| row.id.to_string());

@@ -7,7 +7,7 @@ use warp::http::header::ETAG;
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
-use super::super::description::shapes::{self, Amount, SAYS, Visible};
+use super::super::description::shapes::{self, Visible};
 use super::super::problem::{Problem, Transport};
 use super::super::request::{Request, json};
 use super::super::views::Instant;
@@ -46,42 +46,17 @@ pub const REFUSALS: &[Code] = &[Code::CodeTaken, Code::PriceTaken, Code::Unknown
 
 /// The schema of a plan or a product as it is written, with entitlements of this schema. A new one has a code, which stays.
 pub fn item_schema(entitlement: Value, is_new: bool) -> Value {
-    let mut schema = value!({
-        "type": "object",
-        "properties": {
-            "code": {"type": "string", "pattern": "^[a-z][a-z0-9_.-]{0,63}$"},
-            "name": name_schema(160),
-            "archived": {"type": "boolean"},
-            "providerPriceIds": shapes::array(shapes::of::<Visible<255>>(), 0, 100),
-            "entitlements": shapes::array(entitlement, 0, 100),
-        },
-        "additionalProperties": false,
+    let fields = value!({
+        "code": {"type": "string", "pattern": "^[a-z][a-z0-9_.-]{0,63}$"},
+        "name": shapes::name(160),
+        "archived": {"type": "boolean"},
+        "providerPriceIds": shapes::array(shapes::of::<Visible<255>>(), 0, 100),
+        "entitlements": shapes::array(entitlement, 0, 100),
     });
+    let required: &[&str] = if is_new { &["code", "name"] } else { &[] };
+    let mut schema = shapes::object(fields, required);
     schema["properties"]["providerPriceIds"]["uniqueItems"] = value!(true);
-    if is_new {
-        schema["required"] = value!(["code", "name"]);
-    }
     schema
-}
-
-/// A text of at most `max` characters, not only blanks.
-pub fn name_schema(max: usize) -> Value {
-    value!({"type": "string", "maxLength": max, "pattern": SAYS})
-}
-
-/// What an entitlement of a plan and of a product have in common.
-pub fn entitlement_schema(fields: Value, required: &[&str]) -> Value {
-    value!({"type": "object", "properties": fields, "required": required, "additionalProperties": false})
-}
-
-/// How many days, in an entitlement.
-pub fn days_schema() -> Value {
-    value!({"type": "integer", "minimum": 1, "maximum": 36_500})
-}
-
-/// An amount, in an entitlement.
-pub fn amount_schema() -> Value {
-    shapes::of::<Amount>()
 }
 
 /// A plan or a product.

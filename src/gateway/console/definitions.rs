@@ -12,12 +12,12 @@ use warp::{Filter, path};
 
 use super::super::Gateway;
 use super::super::caller::Needs;
-use super::super::description::{Description, Operation};
+use super::super::description::{Description, Operation, shapes};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::{Instant, List};
 use super::super::wire::Fields;
-use super::catalogue::{edited, expected_version, name_schema, tagged};
+use super::catalogue::{edited, expected_version, tagged};
 use crate::error::Code;
 use crate::procedures::billing::catalogue::EditFields;
 use crate::procedures::entitlement::{self, Definition};
@@ -94,7 +94,7 @@ pub(super) fn describe(description: &mut Description) {
             .id("definitionId", 32)
             .once()
             .of_version()
-            .content(object(fields(), &[]))
+            .content(shapes::object(fields(), &[]))
             .example(value!({"name": "Reports"}))
             .answers::<DefinitionAnswer>(200, "As it is now")
             .tagged()
@@ -106,10 +106,10 @@ pub(super) fn describe(description: &mut Description) {
 fn fields() -> Value {
     value!({
         "code": {"type": "string", "maxLength": 64, "pattern": "^[a-z][a-z0-9_]*([.][a-z0-9_]+)*$"},
-        "name": name_schema(160),
+        "name": shapes::name(160),
         "description": {"type": ["string", "null"], "maxLength": 1000},
         "entitlementType": {"enum": ["capacity", "metered_quota", "balance", "state"]},
-        "unit": name_schema(32),
+        "unit": shapes::name(32),
         "scale": {"type": "integer", "minimum": 0, "maximum": 9},
         "windowInterval": {"enum": ["day", "week", "month", "year", "", null]},
         "windowAnchor": {"enum": ["calendar_utc", "billing_period", "rolling", "", null]},
@@ -141,7 +141,7 @@ fn new_schema() -> Value {
             _ => &["sum", "max"],
         }});
         change(&mut fields);
-        object(
+        shapes::object(
             fields,
             &[&["code", "name", "entitlementType", "unit"], required].concat(),
         )
@@ -179,10 +179,6 @@ fn new_schema() -> Value {
         &["windowInterval", "lockLabel", "enforcementMode"],
     ));
     value!({"oneOf": variants})
-}
-
-fn object(fields: Value, required: &[&str]) -> Value {
-    value!({"type": "object", "properties": fields, "required": required, "additionalProperties": false})
 }
 
 #[derive(Serialize, ToSchema)]

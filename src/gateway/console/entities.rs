@@ -14,7 +14,7 @@ use super::super::description::{Description, Operation, shapes};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::{BillableEntity, List};
-use super::super::wire::bounded;
+use super::super::wire::{bounded, digits};
 use crate::procedures::billing::{self, ListedEntity};
 
 /// Characters of a reference.
@@ -76,6 +76,8 @@ async fn list(request: Request) -> Answer {
 fn read_cursor(cursor: &str) -> Result<(&str, u64), Problem> {
     let wrong = || Problem::field("cursor", "must be the nextCursor of the page before");
     let (id, name) = cursor.split_once('.').ok_or_else(wrong)?;
-    bounded(name, NAME_CHARACTERS).map_err(|_| wrong())?;
-    Ok((name, id.parse().map_err(|_| wrong())?))
+    if name.is_empty() || bounded(name, NAME_CHARACTERS).is_err() {
+        return Err(wrong());
+    }
+    Ok((name, digits(id).ok_or_else(wrong)?))
 }

@@ -12,14 +12,13 @@ use warp::{Filter, path};
 
 use super::super::Gateway;
 use super::super::caller::Needs;
+use super::super::description::shapes::{self, Amount, Days};
 use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::List;
 use super::super::wire::Fields;
-use super::catalogue::{
-    ItemView, REFUSALS, amount_schema, days_schema, edited, entitlement_schema, expected_version, item_schema, tagged,
-};
+use super::catalogue::{ItemView, REFUSALS, edited, expected_version, item_schema, tagged};
 use crate::error::Code;
 use crate::procedures::billing::catalogue::{self, EditFields, Item};
 
@@ -115,25 +114,29 @@ pub(super) fn describe(description: &mut Description) {
 
 /// The schema of a plan as it is written.
 fn schema(is_new: bool) -> Value {
-    let nullable = |mut schema: Value| {
-        schema["type"] = value!([schema["type"], "null"]);
-        schema
+    let values = |duration: Value, days: Value, required: &[&str]| {
+        let fields = value!({
+            "amount": shapes::of::<Amount>(),
+            "limit": shapes::of::<Amount>(),
+            "max": shapes::of::<Amount>(),
+            "grantKind": {"enum": ["plan_base", "plan_bonus", null]},
+            "effectivePolicy": {"enum": ["on_assignment_current", "on_period_paid", null]},
+            "durationPolicy": duration,
+            "durationDays": days,
+        });
+        let mut values = shapes::object(fields, required);
+        values["anyOf"] = value!([{"required": ["amount"]}, {"required": ["limit"]}, {"required": ["max"]}]);
+        values
     };
-    let values = value!({
-        "amount": amount_schema(),
-        "limit": amount_schema(),
-        "max": amount_schema(),
-        "grantKind": {"enum": ["plan_base", "plan_bonus", null]},
-        "effectivePolicy": {"enum": ["on_assignment_current", "on_period_paid", null]},
-        "durationPolicy": {"enum": ["while_current", "period_window", "fixed_duration", null]},
-        "durationDays": nullable(days_schema()),
-    });
     let entitlement = value!({
         "code": {"type": "string", "maxLength": 64},
         "schemaVersion": {"enum": [1, null]},
-        "valueJson": entitlement_schema(values, &[]),
+        "valueJson": {"oneOf": [
+            values(value!({"enum": ["while_current", "period_window", null]}), value!({"type": "null"}), &[]),
+            values(value!({"const": "fixed_duration"}), shapes::of::<Days>(), &["durationPolicy", "durationDays"]),
+        ]},
     });
-    item_schema(entitlement_schema(entitlement, &["code", "valueJson"]), is_new)
+    item_schema(shapes::object(entitlement, &["code", "valueJson"]), is_new)
 }
 
 #[derive(Serialize, ToSchema)]

@@ -12,14 +12,13 @@ use warp::{Filter, path};
 
 use super::super::Gateway;
 use super::super::caller::Needs;
+use super::super::description::shapes::{self, Amount, Days};
 use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::List;
 use super::super::wire::Fields;
-use super::catalogue::{
-    ItemView, REFUSALS, amount_schema, days_schema, edited, entitlement_schema, expected_version, item_schema, tagged,
-};
+use super::catalogue::{ItemView, REFUSALS, edited, expected_version, item_schema, tagged};
 use crate::error::Code;
 use crate::procedures::billing::catalogue::{self, EditFields, Item};
 
@@ -106,16 +105,16 @@ fn schema(is_new: bool) -> Value {
     let entitlement = |kind: &str, days: Value, required: &[&str]| {
         let fields = value!({
             "code": {"type": "string", "maxLength": 64},
-            "amount": amount_schema(),
+            "amount": shapes::of::<Amount>(),
             "grantKind": {"const": kind},
             "durationDays": days,
             "metadataJson": {"type": ["object", "null"]},
         });
-        entitlement_schema(fields, required)
+        shapes::object(fields, required)
     };
     let entitlements = value!({"oneOf": [
         entitlement("one_off_topup", value!({"type": "null"}), &["code", "amount", "grantKind"]),
-        entitlement("timeboxed_addon", days_schema(), &["code", "amount", "grantKind", "durationDays"]),
+        entitlement("timeboxed_addon", shapes::of::<Days>(), &["code", "amount", "grantKind", "durationDays"]),
     ]});
     item_schema(entitlements, is_new)
 }

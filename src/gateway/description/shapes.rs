@@ -11,7 +11,7 @@ use super::json_of;
 use crate::gateway::wire::AMOUNT_AT_MOST;
 
 /// The pattern of a text that is not only blanks and characters that nobody sees: MySQL compares texts without these.
-pub const SAYS: &str = "[^ \\u0000-\\u0008\\u000e-\\u001f\\u007f-\\u0084\\u0086-\\u009f\\u00ad]";
+const SAYS: &str = "[^ \\u0000-\\u0008\\u000e-\\u001f\\u007f-\\u0084\\u0086-\\u009f\\u00ad]";
 
 /// The pattern of 1 to `max` visible ASCII characters.
 pub fn visible(max: usize) -> String {
@@ -67,6 +67,8 @@ shapes! {
     Priority = whole(0, 255);
     /// How many subjects are verified at once.
     PageOfSubjects = whole(1, 1_000);
+    /// How long what is bought for a while lasts.
+    Days = whole(1, 36_500);
     /// How long a hold lasts.
     HoldSeconds = whole(1, 86_400);
 }
@@ -92,6 +94,16 @@ pub fn words(words: &[&str]) -> RefOr<Schema> {
         .schema_type(Type::String)
         .enum_values(Some(words.iter().copied()))
         .into()
+}
+
+/// A name of at most `max` characters.
+pub fn name(max: usize) -> Value {
+    value!({"type": "string", "maxLength": max, "pattern": SAYS})
+}
+
+/// An object of these fields, some of which must be there, and no others.
+pub fn object(fields: Value, required: &[&str]) -> Value {
+    value!({"type": "object", "properties": fields, "required": required, "additionalProperties": false})
 }
 
 /// An array of `least` to `most` things of a schema.

@@ -97,21 +97,14 @@ const REFUSALS: &[Code] = &[
 
 /// The schema of a body, with fields that must be there.
 fn schema(required: &[&str]) -> Value {
-    let mut schema = shapes::of::<Fields>();
-    let (name, status) = (
-        value!({"type": "string", "maxLength": 160, "pattern": shapes::SAYS}),
-        ["active", "archived"],
-    );
-    let nullable = |field: &str| !required.contains(&field);
-    schema["properties"] = value!({"name": name, "status": {"enum": status}});
-    if nullable("name") {
-        schema["properties"]["name"]["type"] = value!(["string", "null"]);
+    let mut fields = value!({"name": shapes::name(160), "status": {"enum": ["active", "archived"]}});
+    if !required.contains(&"name") {
+        fields["name"]["type"] = value!(["string", "null"]);
     }
-    if nullable("status") {
-        schema["properties"]["status"] = value!({"enum": [status[0], status[1], null]});
+    if !required.contains(&"status") {
+        fields["status"]["enum"] = value!(["active", "archived", null]);
     }
-    schema["required"] = required.into();
-    schema
+    shapes::object(fields, required)
 }
 
 async fn all(admitted: Admitted) -> Answer {
@@ -182,7 +175,7 @@ async fn find(admitted: Admitted, project_id: u64) -> Answer {
     Ok(json(StatusCode::OK, &ProjectAnswer { project, limitation }))
 }
 
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Fields {
     name: Option<Text<160>>,

@@ -61,6 +61,7 @@ async fn no_database() {
     let link = folder.path().join("s");
     std::os::unix::fs::symlink(socket, &link).unwrap();
     let gateway = TestGateway::on(test, &format!("{before}socket={}", link.display())).await;
+    gateway.acme().await;
     std::fs::remove_file(&link).unwrap();
     let mut dba = gateway.test.session().await;
     let sessions: Vec<u64> = dba

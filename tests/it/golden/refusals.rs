@@ -56,9 +56,9 @@ async fn uses() {
     let capability = json!({"capability": "no.such", "usageEventKey": "order-1"});
     is_told("CAPABILITY_NOT_FOUND", consume(capability)).await;
     is_told("NOT_CONSUMABLE", consume(of("workspace.access", 1, "order-1"))).await;
-    let mut late = of("ai.credits", 1, "order-1");
-    late["occurredAt"] = json!("2001-01-01T00:00:00.000Z");
-    is_told("OCCURRED_AT_OUTSIDE_WINDOW", consume(late)).await;
+    let mut early = of("ai.credits", 1, "order-1");
+    early["occurredAt"] = json!("2199-01-01T00:00:00.000Z");
+    is_told("OCCURRED_AT_OUTSIDE_WINDOW", consume(early)).await;
     is_told("BILLING_LIMIT_EXCEEDED", consume(of("ai.credits", 101, "order-1"))).await;
     is_told("BILLING_CAPACITY_LOCKED", consume(of("projects.max", 3, "order-1"))).await;
     is_done(consume(of("ai.credits", 1, "order-1"))).await;
