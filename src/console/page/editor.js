@@ -125,7 +125,7 @@ function definitionFields(thing) {
       field('unit', 'Unit', input({ value: of('unit') }), 'One of what is counted: credit, project.'),
       field('scale', 'Decimal places', input({ inputmode: 'numeric', value: String(of('scale', 0)) }), '2: an amount of 150 is 1.50.'),
       field('windowInterval', 'Window', fixed(choice([NONE, ...spoken(['day', 'week', 'month', 'year'])], of('windowInterval'))), 'For quotas.'),
-      field('windowAnchor', 'The window begins', fixed(choice([NONE, ...spoken(['calendar_utc', 'billing_period', 'rolling'])], of('windowAnchor'))), 'For quotas.'),
+      field('windowAnchor', 'The window begins', fixed(choice([['', 'What is usual'], ...spoken(['calendar_utc', 'billing_period', 'rolling'])], of('windowAnchor'))), 'For quotas.'),
       field('aggregationMode', 'Grants add up by', fixed(choice([['', 'What is usual'], ...spoken(['sum', 'max', 'boolean_any_true'])], of('aggregationMode')))),
       field('enforcementMode', 'When it is used up', choice(spoken(['hard_deny', 'hard_lock_resource', 'soft_warn']), of('enforcementMode', 'hard_deny'))),
       field('lockLabel', 'Lock label', input({ value: of('lockLabel') }), 'What lockState says while over the limit.'),
@@ -147,8 +147,10 @@ function definitionFields(thing) {
     }
     if (!isNew) return given;
     for (const name of ['code', 'entitlementType']) given[name] = text(name);
-    for (const name of ['windowInterval', 'windowAnchor', 'resourceCode']) given[name] = text(name) === '' ? null : text(name);
-    if (text('aggregationMode') !== '') given.aggregationMode = text('aggregationMode');
+    // What is left open has its default.
+    for (const name of ['windowInterval', 'windowAnchor', 'resourceCode', 'aggregationMode']) {
+      if (text(name) !== '') given[name] = text(name);
+    }
     return given;
   };
   return { elements, read };

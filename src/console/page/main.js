@@ -83,6 +83,7 @@ function leave(why = null) {
 
 function signIn(why = null) {
   drawTop();
+  isArriving = false;
   document.title = 'Sign in · Consumable';
   const secret = input({ type: 'password', required: true });
   const box = h('div', {}, why === null ? null : h('div', { class: 'notice warn', role: 'alert' }, why));
@@ -122,6 +123,9 @@ async function kindOf(token) {
   return 'workspace';
 }
 
+/** Whether the browser has just come: then it begins at the top, as ever, and not at the heading. */
+let isArriving = true;
+
 /** Shows the page of the address. */
 async function go() {
   if (session() === null) {
@@ -160,10 +164,11 @@ async function open(page, parameters) {
   shown.update = update ?? null;
   const heading = outlet.querySelector('h1');
   document.title = `${heading?.textContent ?? ''} · Consumable`;
-  if (heading !== null && (document.activeElement === document.body || document.activeElement === main)) {
+  if (heading !== null && !isArriving && (document.activeElement === document.body || document.activeElement === main)) {
     heading.tabIndex = -1;
     heading.focus({ preventScroll: true });
   }
+  isArriving = false;
   say(heading?.textContent ?? '');
 }
 
