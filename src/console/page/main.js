@@ -50,7 +50,8 @@ function themeButton() {
   const isSystemDark = () => document.documentElement.style.colorScheme === 'light dark' && matchMedia('(prefers-color-scheme: dark)').matches;
   const button = h('button', { type: 'button', class: 'plain tight' }, label());
   button.addEventListener('click', () => {
-    const next = label().toLowerCase();
+    // It does what it says.
+    const next = button.textContent.toLowerCase();
     localStorage.setItem(THEME, next);
     theme(next);
     button.textContent = label();
