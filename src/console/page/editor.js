@@ -167,7 +167,7 @@ function itemFields(kind, thing, definitions) {
   const archived = isNew || kind === 'plans' ? null : check('archived', 'Archived: nobody can buy it any more', thing.archivedAt !== null);
   const elements = [
     h('div', { class: 'fields' }, field('code', 'Code', code, isNew ? 'Cannot be changed later.' : 'Fixed.'), field('name', 'Name', name)),
-    field('providerPriceIds', 'Prices at the payment provider', prices, 'One id a line, such as price_….'),
+    field('providerPriceIds', 'Prices at the payment provider', prices, 'One id a line, such as price_starter.'),
     archived,
     editor.element,
   ];

@@ -1,7 +1,7 @@
 // The editor of what a plan or product grants: JSON, with a preview of each entry, and what is wrong with it beside it.
 
 import { fill, h, pill, table } from './dom.js';
-import { amount, count, plural, words } from './format.js';
+import { amount, count, quantity, words } from './format.js';
 
 let made = 0;
 
@@ -125,8 +125,8 @@ function numberOf(kind, entry) {
 function amountOf(kind, entry, definitions) {
   const number = numberOf(kind, entry);
   if (!Number.isInteger(number)) return h('span', { class: 'quiet' }, 'none');
-  const { scale = 0, unit = 'unit' } = definitions.find(({ code }) => code === entry.code) ?? {};
-  return `${amount(number, scale)} ${plural(number === 10 ** scale ? 1 : 2, unit)}`;
+  const definition = definitions.find(({ code }) => code === entry.code);
+  return definition === undefined ? amount(number) : quantity(number, definition);
 }
 
 function kindOf(kind, entry) {

@@ -46,7 +46,7 @@ export class Browser {
    *   `refusals`: the test makes requests that are refused, or cuts the line, which a browser notes by itself
    */
   async visit(t, { url, scheme = 'light', width = 1_280, refusals = false }) {
-    const context = await this.#browser.newContext({ baseURL: url, colorScheme: scheme, viewport: { width, height: 900 }, reducedMotion: 'reduce', timezoneId: 'UTC', locale: 'en-GB' });
+    const context = await this.#browser.newContext({ baseURL: url, colorScheme: scheme, viewport: { width, height: 800 }, reducedMotion: 'reduce', timezoneId: 'UTC', locale: 'en-GB' });
     context.setDefaultTimeout(PATIENCE_MS);
     const complaints = [];
     const watch = (page) => {
@@ -90,10 +90,10 @@ export async function settled(page) {
   await page.waitForFunction(() => document.querySelector('.waiting') === null);
 }
 
-/** A picture of what is seen. */
+/** A picture of the whole page, from its top. */
 export async function picture(page, name) {
   await page.evaluate(() => scrollTo(0, 0));
-  await page.screenshot({ path: join(PICTURES, `${name}.png`), animations: 'disabled' });
+  await page.screenshot({ path: join(PICTURES, `${name}.png`), animations: 'disabled', fullPage: true });
 }
 
 /** What is wrong with a page for who uses it by keyboard or hears it: serious and critical findings. */
