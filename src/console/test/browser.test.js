@@ -32,18 +32,19 @@ const figure = (page, code, name) => page.locator(`[data-code="${code}"] [data-f
 
 const isText = (locator, text) => locator.filter({ hasText: new RegExp(`^${text}$`) }).waitFor();
 
-/** Grants and uses of the last weeks, so that there is something to see. */
+/** Grants and uses of the last weeks, so that there is something to see: in one transaction, as what is due in the past is settled at once. */
 async function story(entity) {
-  const steps = [];
+  const steps = ['SET TRANSACTION ISOLATION LEVEL READ COMMITTED;', 'START TRANSACTION;'];
+  const grant = (key, amount, end, priority, reason) =>
+    `CALL entitlement_grant_in_tx_v1(${entity}, 'ai.credits', ${amount}, 'promo', NULL, ${end}, ${priority}, 'operator', NULL, NULL, 'operator:${key}', '${reason}', 'story', @grant, @replayed);`;
   for (let day = 27; day >= 1; day -= 1) {
     steps.push(`SET timestamp = UNIX_TIMESTAMP() - ${day} * 86400 + ${(day * 7_919) % 40_000};`);
-    if (day === 27) steps.push(`CALL entitlement_grant_v1(${entity}, 'ai.credits', 600, 'promo', NULL, UTC_TIMESTAMP(3) + INTERVAL 12 DAY, 10, 'story-1', 'Welcome', 'story');`);
-    if (day === 27) steps.push(`CALL entitlement_grant_v1(${entity}, 'ai.credits', 2000, 'promo', NULL, NULL, NULL, 'story-2', 'Yearly contract', 'story');`);
-    if (day === 10) steps.push(`CALL entitlement_grant_v1(${entity}, 'ai.credits', 500, 'promo', NULL, UTC_TIMESTAMP(3) + INTERVAL 60 DAY, 20, 'story-3', 'Spring campaign', 'story');`);
+    if (day === 27) steps.push(grant('story-1', 600, 'UTC_TIMESTAMP(3) + INTERVAL 12 DAY', 10, 'Welcome'), grant('story-2', 2_000, 'NULL', 100, 'Yearly contract'));
+    if (day === 10) steps.push(grant('story-3', 500, 'UTC_TIMESTAMP(3) + INTERVAL 60 DAY', 20, 'Spring campaign'));
     const use = { subjectId: entity, usageEventKey: `story-${day}`, items: [{ limitationCode: 'ai.credits', amount: 20 + ((day * 37) % 70) }] };
-    steps.push(`CALL entitlement_consume_v1('${JSON.stringify([use])}');`, 'SET timestamp = DEFAULT;');
+    steps.push(`CALL entitlement_consume_in_tx_v1('${JSON.stringify([use])}', @not_accepted);`, 'SET timestamp = DEFAULT;');
   }
-  await gateway.sql(steps.join('\n'));
+  await gateway.sql([...steps, 'COMMIT;'].join('\n'));
 }
 
 describe('signing in', () => {
