@@ -14,6 +14,7 @@ CREATE TABLE `billable_entities` (
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_entities_type_ref` (`entity_type`,`entity_ref`),
   UNIQUE KEY `uq_entities_provider_customer` (`provider_customer_id`),
+  KEY `ix_entities_ref` (`entity_ref`),
   KEY `ix_entities_workspace` (`workspace_id`),
   CONSTRAINT `fk_entities_workspace` FOREIGN KEY (`workspace_id`) REFERENCES `workspaces` (`id`),
   CONSTRAINT `ck_entities_ref` CHECK (regexp_like(`entity_ref`,_utf8mb4'^[!-~]{1,128}\\z')),

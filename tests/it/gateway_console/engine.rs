@@ -31,15 +31,14 @@ async fn what_is_due_late_and_set_aside_is_listed() {
         ),
         "SET timestamp = DEFAULT".to_owned(),
         format!(
-            "CALL entitlement_grant_v1({entity}, 'ai.credits', 50, 'promo', NULL, '2199-01-01', NULL, 'to come', 'test', 'test')"
+            "CALL entitlement_grant_v1({entity}, 'ai.credits', 50, 'promo', NULL, '2199-01-01', NULL, 'to-come', 'test', 'test')"
         ),
     ] {
         session.query_drop(statement).await.unwrap();
     }
     let late = entries(&gateway, "late").await;
     assert_eq!(late.as_array().unwrap().len(), 1, "{late}");
-    let millis = late[0]["lateMilliseconds"].as_i64().unwrap();
-    assert!((1_800_000..1_900_000).contains(&millis), "{millis}");
+    assert!(late[0]["lateMilliseconds"].as_i64().unwrap() >= 1_800_000, "{late}");
     assert_eq!(
         (
             &late[0]["billableEntityId"],
@@ -125,9 +124,9 @@ async fn grants_are_listed_with_what_is_left_of_them() {
         without_instants(entries(&gateway, &list).await),
         json!([
             {"id": 1, "code": "ai.credits", "kind": "promo", "state": "active", "priority": 100, "effectiveAt": "now",
-             "endsAt": "9999-12-31T23:59:59.999Z", "amount": 100, "givenAmount": 30, "remainingAmount": 70},
+             "endsAt": null, "amount": 100, "givenAmount": 30, "remainingAmount": 70},
             {"id": 2, "code": "ai.credits", "kind": "promo", "state": "active", "priority": 100, "effectiveAt": "now",
-             "endsAt": "9999-12-31T23:59:59.999Z", "amount": 50, "givenAmount": 0, "remainingAmount": 50},
+             "endsAt": null, "amount": 50, "givenAmount": 0, "remainingAmount": 50},
         ])
     );
     for (query, status, field) in [

@@ -103,7 +103,6 @@ async fn another_path_is_answered_as_ever() {
         "/console/page",
         "/console/page/none.js",
         "/console/client/test/gateway.test.js",
-        "/console/page/%2e%2e/client/consumable.js",
         "/console/page//index.html",
         "/index.html",
         "/favicon.ico",
