@@ -15,10 +15,11 @@
 --              consumption; the limitation as this use left it (as it is, where the request was not accepted); and what a refusal tells:
 --              retry_after_seconds (null where time does not help), used_amount (consumed and held), over_by_amount.
 -- Errors       VALIDATION_FAILED, for p_requests as a whole; SETTLEMENT_STUCK. What is wrong with one request is its outcome, not an error.
--- Cost         per call: five statements and one outbox row. Per item: one ledger row; per balance: one update. Nothing grows with
---              the use that went before, or with the number of grants.
+-- Cost         per call: six statements and one outbox row. Per item: one ledger row; per balance: one update. Nothing grows with
+--              the use that went before, or with the number of grants. A request that is decided alone costs some statements more.
 --
--- Each join that locks names its index: a table of few rows is otherwise scanned, and a scan waits for rows of others.
+-- Each join that locks names its index: a table of few rows is otherwise scanned, and a scan waits for rows of others. A statement
+-- costs 0.1 to 0.2 ms however few its rows are, so what is wanted of the same rows is asked for at once.
 --
 -- A request touches one subject. A subject all of whose requests fit together, and none of whose keys was seen before, is accepted
 -- set-based; the requests of any other subject are decided one by one in order of arrival. Both ways give the same result.
@@ -30,18 +31,21 @@ CREATE PROCEDURE entitlement_consume_in_tx_v1(
   SQL SECURITY DEFINER
   COMMENT 'Decides and books uses inside the caller''s transaction'
 BEGIN
-  DECLARE v_now DATETIME(3);
-  DECLARE v_items, v_chosen, v_changes JSON;
-  -- Requests that were not simply accepted: [request_no, outcome, problem, definition that refused, its granted, consumed, left
-  -- and held amount when it did]. Later requests of the call may move these.
-  DECLARE v_exceptions JSON DEFAULT JSON_ARRAY();
+  DECLARE v_now, v_next_change_at DATETIME(3);
+  DECLARE v_items, v_by_request, v_chosen, v_changes JSON;
+  -- Requests that were not simply accepted, by their number: [outcome, problem, definition that refused, its granted, consumed, left and
+  -- held amount when it did]. Later requests of the call may move these. Looked up by number: a join with them costs the square.
+  DECLARE v_exceptions JSON DEFAULT JSON_OBJECT();
+  -- Their text, as it grows.
+  DECLARE v_exceptions_text LONGTEXT CHARACTER SET utf8mb4 DEFAULT '';
   -- Subjects whose requests are decided one by one.
   DECLARE v_slow JSON;
-  DECLARE v_count, v_due, v_settled, v_requests, v_request_no, v_boundaries INT UNSIGNED;
-  DECLARE v_is_slow, v_no_more_due BOOLEAN;
+  DECLARE v_settled, v_requests, v_request_no, v_boundaries INT UNSIGNED;
+  DECLARE v_is_slow, v_is_unopened, v_has_capacities, v_no_more_due BOOLEAN;
   DECLARE v_subject_id BIGINT UNSIGNED;
   DECLARE v_definition_id, v_refused_definition_id INT UNSIGNED;
-  DECLARE v_items_seen, v_items_same INT UNSIGNED;
+  DECLARE v_items_seen, v_items_same, v_twin_item_no INT UNSIGNED;
+  DECLARE v_has_twins BOOLEAN;
   DECLARE v_granted, v_consumed, v_left, v_held BIGINT;
   DECLARE v_problem VARCHAR(128);
   DECLARE v_outcome VARCHAR(8);
@@ -76,15 +80,12 @@ BEGIN
                THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, '].occurredAt: must be an instant')
              WHEN JSON_TYPE(r.metadata) NOT IN ('OBJECT', 'NULL') OR JSON_STORAGE_SIZE(r.metadata) > 2048
                THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, '].metadata: must be an object of up to 2048 bytes')
-             WHEN r.uses_of_limit > 1
-               THEN CONCAT('VALIDATION_FAILED: items[', r.item_no - 1, ']: another item of this request uses the same limit')
            END))
     INTO v_items
     FROM (SELECT j.request_no, COALESCE(j.item_no, 1) AS item_no, j.subject_id, j.usage_event_key, j.has_key, j.items,
                  COALESCE(JSON_LENGTH(j.items), 0) AS item_count, j.capability, j.code,
                  COALESCE(c.definition_id, n.id) AS definition_id, COALESCE(j.amount, CAST(COALESCE(c.amount, 1) AS JSON)) AS amount,
-                 j.reason_code, j.has_reason, c.reason_code AS capability_reason, j.occurred_at, j.has_occurred, j.metadata,
-                 COUNT(*) OVER (PARTITION BY j.request_no, COALESCE(c.definition_id, n.id)) AS uses_of_limit
+                 j.reason_code, j.has_reason, c.reason_code AS capability_reason, j.occurred_at, j.has_occurred, j.metadata
             FROM JSON_TABLE(p_requests, '$[*]' COLUMNS (
                    request_no FOR ORDINALITY,
                    subject_id BIGINT UNSIGNED PATH '$.subjectId',
@@ -106,48 +107,45 @@ BEGIN
     LEFT JOIN billable_entities AS e ON e.id = r.subject_id
     LEFT JOIN billing_entitlement_definitions AS d ON d.id = r.definition_id;
 
-  -- Locks, in one order whatever the order of the items: a sorted derived table drives the join.
-  SELECT COUNT(*) INTO v_count
-    FROM (SELECT DISTINCT i.subject_id, i.definition_id
-            FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
-                   subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', problem VARCHAR(128) PATH '$[10]')) AS i
-           WHERE i.problem IS NULL
-           ORDER BY i.subject_id, i.definition_id
-           LIMIT 100000) AS k
-    STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
-       ON b.subject_id = k.subject_id AND b.definition_id = k.definition_id AND b.history_no = 0
-      FOR UPDATE OF b;
-  SET v_now = UTC_TIMESTAMP(3);
-
-  -- Which subjects are not simple, and which balances must be settled or opened first. The second round finds nothing due.
+  -- Locks, in one order whatever the order of the items: a sorted derived table drives the join. Under them: which subjects are not
+  -- simple, what would be told to readers, and whether anything must be settled or opened first. If so, all is looked at once more.
   SET v_settled = 0;
   classify: LOOP
-    SELECT JSON_ARRAYAGG(IF(s.is_slow, s.subject_id, NULL)), COALESCE(MAX(s.is_slow), FALSE), COALESCE(SUM(s.due), 0)
-      INTO v_slow, v_is_slow, v_due
-      FROM (SELECT g.subject_id,
+    SELECT JSON_ARRAYAGG(IF(s.is_slow, s.subject_id, NULL)), COALESCE(MAX(s.is_slow), FALSE), MAX(s.is_unopened), MIN(s.next_change_at), MAX(s.has_capacities),
+           JSON_ARRAYAGG(JSON_OBJECT('subjectId', s.subject_id, 'codes', s.codes))
+      INTO v_slow, v_is_slow, v_is_unopened, v_next_change_at, v_has_capacities, v_changes
+      FROM (SELECT g.subject_id, MIN(g.next_change_at) AS next_change_at, MAX(g.is_unopened) AS is_unopened, MAX(g.is_capacity) AS has_capacities,
+                   JSON_ARRAYAGG(g.code) AS codes,
                    MAX(g.has_problem OR g.seen > 0 OR g.keys_used < g.uses OR g.is_backdated
-                       OR (NOT g.is_soft AND g.amount > g.available) OR g.consumed + g.amount > 9007199254740991) AS is_slow,
-                   SUM(g.is_due) AS due
-              FROM (SELECT i.subject_id, i.definition_id, COUNT(*) AS uses, COUNT(DISTINCT i.usage_event_key) AS keys_used, SUM(i.amount) AS amount,
+                       OR (NOT g.is_soft AND g.amount > g.available) OR g.consumed + g.amount > 9007199254740991) AS is_slow
+              FROM (SELECT i.subject_id, i.definition_id, MAX(d.code) AS code, COALESCE(MAX(d.entitlement_type = 'capacity'), FALSE) AS is_capacity,
+                           COUNT(*) AS uses, COUNT(DISTINCT i.usage_event_key) AS keys_used, SUM(i.amount) AS amount,
                            MAX(i.problem IS NOT NULL) AS has_problem, COUNT(c.sequence_no) + COUNT(rc.id) AS seen, MAX(i.occurred_at IS NOT NULL) AS is_backdated,
                            COALESCE(MAX(d.enforcement_mode = 'soft_warn'), FALSE) AS is_soft,
                            COALESCE(MAX(b.available_amount), 0) AS available, COALESCE(MAX(b.consumed_amount), 0) AS consumed,
-                           MAX(i.problem IS NULL) AND IF(MAX(b.subject_id) IS NULL, MAX(d.enforcement_mode = 'soft_warn'), COALESCE(MAX(b.next_change_at) <= v_now, FALSE)) AS is_due
-                      FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
-                             subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', amount BIGINT PATH '$[4]',
-                             usage_event_key VARCHAR(256) PATH '$[5]', occurred_at DATETIME(3) PATH '$[7]', problem VARCHAR(128) PATH '$[10]')) AS i
+                           MIN(b.next_change_at) AS next_change_at,
+                           MAX(i.problem IS NULL) AND MAX(b.subject_id) IS NULL AND COALESCE(MAX(d.enforcement_mode = 'soft_warn'), FALSE) AS is_unopened
+                      FROM (SELECT j.subject_id, j.definition_id, j.amount, j.usage_event_key, j.occurred_at, j.problem
+                              FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
+                                     subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', amount BIGINT PATH '$[4]',
+                                     usage_event_key VARCHAR(256) PATH '$[5]', occurred_at DATETIME(3) PATH '$[7]', problem VARCHAR(128) PATH '$[10]')) AS j
+                             ORDER BY j.subject_id, j.definition_id
+                             LIMIT 100000) AS i
                       LEFT JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
                       LEFT JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
-                        ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
+                        ON i.problem IS NULL AND b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
                       LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY)
                         ON c.subject_id = i.subject_id AND c.definition_id = i.definition_id AND c.usage_event_key = CONVERT(i.usage_event_key USING ascii)
                       LEFT JOIN billing_resource_changes AS rc FORCE INDEX (uq_resource_changes_key)
                         ON d.entitlement_type = 'capacity' AND rc.subject_id = i.subject_id AND rc.definition_id = i.definition_id
                        AND rc.usage_event_key = CONVERT(i.usage_event_key USING ascii)
                      GROUP BY i.subject_id, i.definition_id
-                       FOR SHARE OF b, c, rc) AS g
+                       FOR UPDATE OF b FOR SHARE OF c, rc) AS g
              GROUP BY g.subject_id) AS s;
-    IF v_due = 0 OR v_settled > 0 THEN
+    IF v_settled = 0 THEN
+      SET v_now = UTC_TIMESTAMP(3);
+    END IF;
+    IF v_settled > 0 OR NOT (v_is_unopened OR COALESCE(v_next_change_at <= v_now, FALSE)) THEN
       LEAVE classify;
     END IF;
 
@@ -176,28 +174,33 @@ BEGIN
   END LOOP;
 
   IF NOT v_is_slow THEN
-    CALL entitlement_post_in_tx_v1(v_items, 'consume', v_now);
+    CALL entitlement_post_in_tx_v1(v_items, 'consume', v_has_capacities, v_now);
   ELSE
     -- The simple subjects at once …
     SELECT JSON_ARRAYAGG(i.item) INTO v_chosen
       FROM JSON_TABLE(v_items, '$[*]' COLUMNS (item JSON PATH '$', subject_id BIGINT UNSIGNED PATH '$[2]')) AS i
      WHERE i.subject_id IS NOT NULL AND NOT i.subject_id MEMBER OF (v_slow);
     IF v_chosen IS NOT NULL THEN
-      CALL entitlement_post_in_tx_v1(v_chosen, 'consume', v_now);
+      CALL entitlement_post_in_tx_v1(v_chosen, 'consume', v_has_capacities, v_now);
     END IF;
 
-    -- … and the others one by one, in order of arrival.
+    -- … and the others one by one, in order of arrival. Their items are parted once: looking for each request's among all of them would
+    -- cost the square of their number.
+    SELECT JSON_OBJECTAGG(r.request_no, r.items) INTO v_by_request
+      FROM (SELECT i.request_no, JSON_ARRAYAGG(i.item) AS items
+              FROM JSON_TABLE(v_items, '$[*]' COLUMNS (item JSON PATH '$', request_no INT PATH '$[0]', subject_id BIGINT UNSIGNED PATH '$[2]')) AS i
+             WHERE i.subject_id IS NULL OR i.subject_id MEMBER OF (v_slow)
+             GROUP BY i.request_no) AS r;
     SET v_request_no = 0;
     WHILE v_request_no < v_requests DO
       SET v_request_no = v_request_no + 1, v_problem = NULL, v_outcome = NULL, v_refused_definition_id = NULL,
-          v_granted = NULL, v_consumed = NULL, v_left = NULL, v_held = NULL;
-      SELECT JSON_ARRAYAGG(i.item) INTO v_chosen
-        FROM JSON_TABLE(v_items, '$[*]' COLUMNS (item JSON PATH '$', request_no INT PATH '$[0]', subject_id BIGINT UNSIGNED PATH '$[2]')) AS i
-       WHERE i.request_no = v_request_no AND (i.subject_id IS NULL OR i.subject_id MEMBER OF (v_slow));
+          v_granted = NULL, v_consumed = NULL, v_left = NULL, v_held = NULL,
+          v_chosen = JSON_EXTRACT(v_by_request, CONCAT('$."', v_request_no, '"'));
 
       IF v_chosen IS NOT NULL THEN
-        SELECT COUNT(c.sequence_no) + COUNT(rc.id), COALESCE(SUM(COALESCE(c.content_sha256, rc.content_sha256) = UNHEX(i.content_sha256)), 0), MIN(i.problem)
-          INTO v_items_seen, v_items_same, v_problem
+        SELECT COUNT(c.sequence_no) + COUNT(rc.id), COALESCE(SUM(COALESCE(c.content_sha256, rc.content_sha256) = UNHEX(i.content_sha256)), 0), MIN(i.problem),
+               COUNT(*) > COUNT(DISTINCT i.definition_id)
+          INTO v_items_seen, v_items_same, v_problem, v_has_twins
           FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (
                  subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', usage_event_key VARCHAR(256) PATH '$[5]',
                  content_sha256 CHAR(64) PATH '$[9]', problem VARCHAR(128) PATH '$[10]')) AS i
@@ -216,6 +219,12 @@ BEGIN
             FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (item_no INT PATH '$[1]', problem VARCHAR(128) PATH '$[10]')) AS i
            WHERE i.problem IS NOT NULL ORDER BY i.item_no LIMIT 1;
           SET v_outcome = 'failed';
+        ELSEIF v_has_twins THEN
+          SELECT MIN(t.item_no) INTO v_twin_item_no
+            FROM (SELECT MIN(i.item_no) AS item_no
+                    FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (item_no INT PATH '$[1]', definition_id INT UNSIGNED PATH '$[3]')) AS i
+                   GROUP BY i.definition_id HAVING COUNT(*) > 1) AS t;
+          SET v_outcome = 'failed', v_problem = CONCAT('VALIDATION_FAILED: items[', v_twin_item_no - 1, ']: another item of this request uses the same limit');
         ELSEIF v_items_seen > 0 THEN
           SET v_outcome = 'failed', v_problem = 'IDEMPOTENCY_CONFLICT: this key was used for another use of this limit';
         ELSE
@@ -238,31 +247,36 @@ BEGIN
            ORDER BY i.item_no LIMIT 1
              FOR SHARE OF b;
           IF v_problem IS NULL THEN
-            CALL entitlement_post_in_tx_v1(v_chosen, 'consume', v_now);
+            CALL entitlement_post_in_tx_v1(v_chosen, 'consume', v_has_capacities, v_now);
           ELSE
             SET v_outcome = IF(v_problem LIKE 'BILLING_%', 'refused', 'failed');
           END IF;
         END IF;
 
         IF v_outcome IS NOT NULL THEN
-          SET v_exceptions = JSON_ARRAY_APPEND(v_exceptions, '$', JSON_ARRAY(
-            v_request_no, v_outcome, v_problem, v_refused_definition_id, v_granted, v_consumed, v_left, v_held));
+          SET v_exceptions_text = CONCAT(v_exceptions_text, IF(v_exceptions_text = '', '{', ','), '"', v_request_no, '":', JSON_ARRAY(
+            v_outcome, v_problem, v_refused_definition_id, v_granted, v_consumed, v_left, v_held));
           SET p_not_accepted = p_not_accepted + (v_outcome <> 'replayed');
         END IF;
       END IF;
     END WHILE;
+
+    IF v_exceptions_text <> '' THEN
+      SET v_exceptions = CONCAT(v_exceptions_text, '}');
+    END IF;
+    -- What those used that were accepted.
+    SELECT JSON_ARRAYAGG(JSON_OBJECT('subjectId', t.subject_id, 'codes', t.codes)) INTO v_changes
+      FROM (SELECT u.subject_id, JSON_ARRAYAGG(u.code) AS codes
+              FROM (SELECT DISTINCT i.subject_id, d.code
+                      FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
+                             request_no INT PATH '$[0]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]')) AS i
+                      STRAIGHT_JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
+                      LEFT JOIN JSON_TABLE(JSON_EXTRACT(v_exceptions, CONCAT('$."', i.request_no, '"')), '$' COLUMNS (outcome VARCHAR(8) PATH '$[0]')) AS x ON TRUE
+                     WHERE x.outcome IS NULL) AS u
+             GROUP BY u.subject_id) AS t;
   END IF;
 
   -- One outbox row names everything that this call used.
-  SELECT JSON_ARRAYAGG(JSON_OBJECT('subjectId', t.subject_id, 'codes', t.codes)) INTO v_changes
-    FROM (SELECT u.subject_id, JSON_ARRAYAGG(u.code) AS codes
-            FROM (SELECT DISTINCT i.subject_id, d.code
-                    FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
-                           request_no INT PATH '$[0]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]')) AS i
-                    JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
-                    LEFT JOIN JSON_TABLE(v_exceptions, '$[*]' COLUMNS (request_no INT PATH '$[0]')) AS x ON x.request_no = i.request_no
-                   WHERE x.request_no IS NULL) AS u
-           GROUP BY u.subject_id) AS t;
   IF v_changes IS NOT NULL THEN
     INSERT INTO billing_limit_changes (change_source, changes, changed_at) VALUES ('consumption', v_changes, v_now);
   END IF;
@@ -290,7 +304,7 @@ BEGIN
                  COALESCE(c.consumed_after, rc.consumed_after, IF(x.definition_id = d.id, x.consumed_amount, NULL), b.consumed_amount, 0) AS consumed_amount,
                  COALESCE(c.left_after, rc.left_after, IF(x.definition_id = d.id, x.left_amount, NULL), b.left_amount, 0) AS left_amount,
                  COALESCE(c.held_after, rc.held_after, IF(x.definition_id = d.id, x.held_amount, NULL), b.held_amount, 0) AS held_amount,
-                 COALESCE(COALESCE(c.left_after, rc.left_after) < 0 OR s.allotment_given_amount > s.allotment_amount, b.over_limit, FALSE) AS over_limit,
+                 COALESCE(COALESCE(c.left_after, rc.left_after) < 0 OR COALESCE(s.allotment_given_amount, b.allotment_given_amount) > COALESCE(s.allotment_amount, b.allotment_amount), b.over_limit, FALSE) AS over_limit,
                  IF(COALESCE(c.segment_no, rc.segment_no) IS NULL, b.next_change_at, COALESCE(c.next_change_at, rc.next_change_at)) AS next_change_at,
                  COALESCE(s.window_start_at, b.window_start_at) AS window_start_at,
                  COALESCE(s.window_end_at, b.window_end_at) AS window_end_at,
@@ -298,10 +312,10 @@ BEGIN
             FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
                    request_no INT PATH '$[0]', item_no INT PATH '$[1]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]',
                    amount BIGINT PATH '$[4]', usage_event_key VARCHAR(256) PATH '$[5]', reason_code VARCHAR(64) PATH '$[6]')) AS i
-            LEFT JOIN JSON_TABLE(v_exceptions, '$[*]' COLUMNS (
-                   request_no INT PATH '$[0]', outcome VARCHAR(8) PATH '$[1]', problem VARCHAR(128) PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]',
-                   granted_amount BIGINT PATH '$[4]', consumed_amount BIGINT PATH '$[5]', left_amount BIGINT PATH '$[6]', held_amount BIGINT PATH '$[7]')) AS x
-              ON x.request_no = i.request_no
+            LEFT JOIN JSON_TABLE(JSON_EXTRACT(v_exceptions, CONCAT('$."', i.request_no, '"')), '$' COLUMNS (
+                   outcome VARCHAR(8) PATH '$[0]', problem VARCHAR(128) PATH '$[1]', definition_id INT UNSIGNED PATH '$[2]',
+                   granted_amount BIGINT PATH '$[3]', consumed_amount BIGINT PATH '$[4]', left_amount BIGINT PATH '$[5]', held_amount BIGINT PATH '$[6]')) AS x
+              ON TRUE
             LEFT JOIN billing_entitlement_definitions AS dx ON dx.id = x.definition_id
             LEFT JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
             LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY)
@@ -310,8 +324,9 @@ BEGIN
             LEFT JOIN billing_resource_changes AS rc
               ON d.entitlement_type = 'capacity' AND COALESCE(x.outcome, 'replayed') = 'replayed' AND rc.subject_id = i.subject_id
              AND rc.definition_id = i.definition_id AND rc.usage_event_key = CONVERT(i.usage_event_key USING ascii)
+            -- A use of this call is of the open segment, which the balance tells as well.
             LEFT JOIN billing_entitlement_settlements AS s
-              ON s.subject_id = i.subject_id AND s.definition_id = i.definition_id AND s.segment_no = COALESCE(c.segment_no, rc.segment_no)
+              ON x.outcome = 'replayed' AND s.subject_id = i.subject_id AND s.definition_id = i.definition_id AND s.segment_no = COALESCE(c.segment_no, rc.segment_no)
             LEFT JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
               ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0) AS f
    ORDER BY f.request_no, f.item_no;

@@ -6,6 +6,7 @@
 -- Idempotency  none of its own: a key that is there already breaks on a unique key.
 -- Parameters   p_items  JSON array of [request_no, item_no, subject_id, definition_id, amount, key, reason, occurred_at, metadata, sha256 hex]
 --              p_change_kind  what it is for a count: consume, hold_commit
+--              p_has_capacities  FALSE: none of the items is of a capacity, and their counts are not looked at
 --              p_now    UTC; the caller's clock
 -- Results      none.
 -- Errors       none.
@@ -13,16 +14,15 @@
 --
 -- A use of a capacity moves the subject's count of the resource, which is its consumption: it has no row of its own there.
 CREATE PROCEDURE entitlement_post_in_tx_v1(
-  IN p_items       JSON,
-  IN p_change_kind VARCHAR(16),
-  IN p_now         DATETIME(3)
+  IN p_items          JSON,
+  IN p_change_kind    VARCHAR(16),
+  IN p_has_capacities BOOLEAN,
+  IN p_now            DATETIME(3)
 )
   MODIFIES SQL DATA
   SQL SECURITY DEFINER
   COMMENT 'Writes uses that have been decided on'
 BEGIN
-  DECLARE v_counted INT UNSIGNED;
-
   INSERT INTO billing_entitlement_consumptions
     (subject_id, definition_id, usage_event_key, sequence_no, segment_no, amount, reason_code, occurred_at, posted_at, returns_at,
      consumed_after, left_after, held_after, next_change_at, content_sha256, metadata)
@@ -48,30 +48,29 @@ BEGIN
       ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
   WINDOW w AS (PARTITION BY i.subject_id, i.definition_id ORDER BY i.request_no, i.item_no ROWS UNBOUNDED PRECEDING);
 
-  INSERT INTO billing_resource_changes
-    (subject_id, definition_id, usage_event_key, change_kind, amount, reason_code, occurred_at, posted_at, segment_no,
-     consumed_after, left_after, held_after, next_change_at, content_sha256, metadata)
-  SELECT b.subject_id, b.definition_id, i.usage_event_key, p_change_kind, i.amount, i.reason_code, COALESCE(i.occurred_at, p_now), p_now, b.segment_no,
-         b.consumed_amount + SUM(i.amount) OVER w, b.left_amount - SUM(i.amount) OVER w, b.held_amount, b.next_change_at,
-         UNHEX(i.content_sha256), IF(JSON_TYPE(i.metadata) = 'NULL', NULL, i.metadata)
-    FROM JSON_TABLE(p_items, '$[*]' COLUMNS (
-           request_no INT PATH '$[0]', item_no INT PATH '$[1]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]',
-           amount BIGINT PATH '$[4]', usage_event_key VARCHAR(128) PATH '$[5]', reason_code VARCHAR(64) PATH '$[6]',
-           occurred_at DATETIME(3) PATH '$[7]', metadata JSON PATH '$[8]', content_sha256 CHAR(64) PATH '$[9]')) AS i
-    STRAIGHT_JOIN billing_entitlement_definitions AS d FORCE INDEX (PRIMARY) ON d.id = i.definition_id AND d.entitlement_type = 'capacity'
-    STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
-      ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
-  WINDOW w AS (PARTITION BY i.subject_id, i.definition_id ORDER BY i.request_no, i.item_no ROWS UNBOUNDED PRECEDING);
-  SET v_counted = ROW_COUNT();
-
-  IF v_counted > 0 THEN
-    INSERT INTO billing_resource_snapshots (subject_id, definition_id, resource_count, counted_at, counted_by)
-    SELECT i.subject_id, i.definition_id, SUM(i.amount), p_now, 'hold'
+  IF p_has_capacities THEN
+    INSERT INTO billing_resource_changes
+      (subject_id, definition_id, usage_event_key, change_kind, amount, reason_code, occurred_at, posted_at, segment_no,
+       consumed_after, left_after, held_after, next_change_at, content_sha256, metadata)
+    SELECT b.subject_id, b.definition_id, i.usage_event_key, p_change_kind, i.amount, i.reason_code, COALESCE(i.occurred_at, p_now), p_now, b.segment_no,
+           b.consumed_amount + SUM(i.amount) OVER w, b.left_amount - SUM(i.amount) OVER w, b.held_amount, b.next_change_at,
+           UNHEX(i.content_sha256), IF(JSON_TYPE(i.metadata) = 'NULL', NULL, i.metadata)
       FROM JSON_TABLE(p_items, '$[*]' COLUMNS (
-             subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', amount BIGINT PATH '$[4]')) AS i
+             request_no INT PATH '$[0]', item_no INT PATH '$[1]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]',
+             amount BIGINT PATH '$[4]', usage_event_key VARCHAR(128) PATH '$[5]', reason_code VARCHAR(64) PATH '$[6]',
+             occurred_at DATETIME(3) PATH '$[7]', metadata JSON PATH '$[8]', content_sha256 CHAR(64) PATH '$[9]')) AS i
       STRAIGHT_JOIN billing_entitlement_definitions AS d FORCE INDEX (PRIMARY) ON d.id = i.definition_id AND d.entitlement_type = 'capacity'
-     GROUP BY i.subject_id, i.definition_id
-    ON DUPLICATE KEY UPDATE resource_count = billing_resource_snapshots.resource_count + VALUES(resource_count), counted_at = p_now, counted_by = 'hold';
+      STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
+        ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0
+    WINDOW w AS (PARTITION BY i.subject_id, i.definition_id ORDER BY i.request_no, i.item_no ROWS UNBOUNDED PRECEDING);
+
+    INSERT INTO billing_resource_snapshots (subject_id, definition_id, resource_count, counted_at, counted_by)
+      SELECT i.subject_id, i.definition_id, SUM(i.amount), p_now, 'hold'
+        FROM JSON_TABLE(p_items, '$[*]' COLUMNS (
+               subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', amount BIGINT PATH '$[4]')) AS i
+        STRAIGHT_JOIN billing_entitlement_definitions AS d FORCE INDEX (PRIMARY) ON d.id = i.definition_id AND d.entitlement_type = 'capacity'
+       GROUP BY i.subject_id, i.definition_id
+      ON DUPLICATE KEY UPDATE resource_count = billing_resource_snapshots.resource_count + VALUES(resource_count), counted_at = p_now, counted_by = 'hold';
   END IF;
 
   -- The totals drive the join, by primary key: a scan of the balances would wait for rows of others.

@@ -84,7 +84,7 @@ BEGIN
     IF v_amount > 0 THEN
       CALL entitlement_post_in_tx_v1(
         JSON_ARRAY(JSON_ARRAY(1, 1, v_subject_id, v_definition_id, v_amount, CONCAT('hold ', p_hold_id), v_reason_code, NULL, v_metadata, SHA2(p_hold_id, 256))),
-        'hold_commit', v_now);
+        'hold_commit', TRUE, v_now);
     END IF;
     -- The hold's expiry was a boundary, and is none any more.
     SELECT b.settled_at, b.window_end_at, IF(v_anchor = 'rolling' AND b.last_sequence_no > b.returned_sequence_no, b.returned_sequence_no + 1, NULL)

@@ -16,4 +16,5 @@ mod property;
 mod recompute;
 mod rolling;
 mod stories;
+mod verify;
 mod windows;
