@@ -10,7 +10,7 @@ mod queue;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
@@ -131,12 +131,11 @@ struct Known(Mutex<HashMap<String, u64>>);
 impl Known {
     /// In which line a subject stands.
     fn line(&self, subject: &Subject) -> Subject {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match subject {
-            Subject::Workspace(slug) => known.get(slug).copied().map(Subject::Entity),
-            Subject::Entity(_) => None,
-        }
-        .unwrap_or_else(|| subject.clone())
+        let known = match subject {
+            Subject::Workspace(slug) => self.entities().get(slug).copied(),
+            Subject::Entity(id) => Some(*id),
+        };
+        known.map_or_else(|| subject.clone(), Subject::Entity)
     }
 
     /// Remembers what an outcome tells of a workspace.
@@ -147,11 +146,15 @@ impl Known {
             Outcome::Failed(_) => None,
         });
         if let Some(limitation) = limitation {
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= KNOWN_AT_MOST {
-                known.clear();
+            let mut entities = self.entities();
+            if entities.len() >= KNOWN_AT_MOST {
+                entities.clear();
             }
-            known.insert(workspace, limitation.subject_id);
+            entities.insert(workspace, limitation.subject_id);
         }
+    }
+
+    fn entities(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,8 @@
 //! Calls that fail as a whole: what is tried again, and who pays for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use consumable::error::Error;
 use mysql_async::prelude::Queryable;
 
@@ -196,10 +199,30 @@ async fn without_a_database_all_hear_it() {
     impatient.clone().disconnect().await.unwrap();
     let (lanes, database) = (world.lanes.clone(), world.database.clone());
     world.running = Some(tokio::spawn(async move {
-        lanes.run(&database, &impatient, std::sync::Arc::new(|_| ())).await;
+        lanes.run(&database, &impatient, Arc::new(|_| ())).await;
     }));
     for answer in soon(answers).await {
         assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
     }
     assert_eq!(world.booked(subject).await, 0);
+}
+
+#[tokio::test]
+async fn a_lane_that_panics_goes_on() {
+    let mut world = World::of(1).await;
+    let subject = world.subject("acme", 10).await;
+    let first = world.wait_in_line(vec![use_of(subject, "first")]).await;
+    let (lanes, database, has_panicked) = (world.lanes.clone(), world.database.clone(), AtomicBool::new(false));
+    world.running = Some(tokio::spawn(async move {
+        let called = move |_| assert!(has_panicked.swap(true, Ordering::Relaxed), "as the test wants it");
+        lanes.run(&database, &database, Arc::new(called)).await;
+    }));
+    assert_eq!(
+        soon(first).await,
+        [Err(Error::Internal("a lane lost a request".into()))]
+    );
+    assert_eq!(
+        accepted(&world.lanes.consume(use_of(subject, "second")).await),
+        (false, 1)
+    );
 }
