@@ -135,13 +135,14 @@ async fn lock(session: &mut Conn, subject: u64) {
         .unwrap();
 }
 
-/// The connections that wait for a row of this database.
+/// The connections that wait for a row of this database. Asked by transaction, as the list of waits names another thread where a row was
+/// moved.
 async fn blocked(session: &mut Conn) -> Vec<u64> {
     session
         .query(
-            "SELECT DISTINCT t.PROCESSLIST_ID FROM performance_schema.data_lock_waits AS w
+            "SELECT DISTINCT t.trx_mysql_thread_id FROM performance_schema.data_lock_waits AS w
                JOIN performance_schema.data_locks AS l ON l.ENGINE_LOCK_ID = w.REQUESTING_ENGINE_LOCK_ID
-               JOIN performance_schema.threads AS t ON t.THREAD_ID = w.REQUESTING_THREAD_ID
+               JOIN information_schema.innodb_trx AS t ON t.trx_id = w.REQUESTING_ENGINE_TRANSACTION_ID
               WHERE l.OBJECT_SCHEMA = DATABASE()",
         )
         .await

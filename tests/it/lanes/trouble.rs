@@ -102,8 +102,12 @@ async fn a_deadlock_is_tried_again_with_the_same_keys() {
         let lanes = world.lanes.clone();
         let key = uses.to_string();
         let both = tokio::spawn(async move { lanes.consume_all(vec![use_of(high, &key), use_of(low, &key)]).await });
-        until(async || !blocked(&mut world.session).await.is_empty()).await;
-        let victim = blocked(&mut world.session).await;
+        let mut victim = Vec::new();
+        until(async || {
+            victim = blocked(&mut world.session).await;
+            !victim.is_empty()
+        })
+        .await;
         lock(&mut other, low).await;
         other.query_drop("ROLLBACK").await.unwrap();
         let both: Vec<_> = soon(both).await.iter().map(accepted).collect();
