@@ -13,7 +13,7 @@ use super::{Decided, World};
 use crate::support::story::{define, definition, differences};
 
 /// Rounds of a plain `cargo test`.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 40;
 
 /// Subjects, each with a twin.
 const SUBJECTS: usize = 5;
