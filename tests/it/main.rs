@@ -12,6 +12,7 @@ mod gateway_billing;
 mod gateway_console;
 mod gateway_http;
 mod keys;
+mod lanes;
 mod law;
 mod metrics;
 mod realtime;

@@ -1,4 +1,4 @@
-//! `POST /api/billing/consume/batch`: many uses, of many subjects, in one call. Each is answered on its own.
+//! `POST /api/billing/consume/batch`: many uses, of many subjects, in one request. Each is answered on its own.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::gateway::problem::{Problem, Transport};
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::wire::{self, Object, required};
 use crate::procedures::billing::{self, Subject};
-use crate::procedures::entitlement::{self, ConsumeRequest, ItemOutcome};
+use crate::procedures::entitlement::ConsumeRequest;
 
 /// Requests of a batch, as many as the procedure takes.
 const MAX_REQUESTS: usize = 1_000;
@@ -45,7 +45,6 @@ enum Outcome {
 
 /// A request as far as it can be read without the database.
 struct Read {
-    subject: Subject,
     form: Form,
     consume: ConsumeRequest,
 }
@@ -73,22 +72,23 @@ pub(super) async fn batch(mut request: Request) -> Answer {
             Err(problem) => results.push(Some(problem)),
         }
     }
-    let mut outcomes = match calls.is_empty() {
-        true => Vec::new(),
-        false => entitlement::consume(&request.gateway.database, &calls).await?,
-    };
-    // In the order of requests, from 1.
-    let mut answers = forms.into_iter().zip(1..).map(|(form, request_no)| {
-        let end = outcomes.iter().position(|item| item.request_no != request_no);
-        let items: Vec<ItemOutcome> = outcomes.drain(..end.unwrap_or(outcomes.len())).collect();
-        accepted(items, form)
-    });
-    let mut wrote = false;
+    let answers = request.gateway.lanes.consume_all(calls).await;
+    // Not one of them was decided: that is no answer to a batch.
+    if let (Some(Err(error)), true) = (answers.first(), answers.iter().all(Result::is_err)) {
+        return Err(error.clone().into());
+    }
+    let mut answers = forms
+        .into_iter()
+        .zip(answers)
+        .map(|(form, outcomes)| accepted(outcomes?, form));
+    let mut uses = 0;
     let results = results.into_iter().map(|problem| match problem {
         Some(problem) => Outcome::Problem(problem),
         None => match answers.next() {
             Some(Ok(answer)) => {
-                wrote |= !answer.replayed;
+                if !answer.replayed {
+                    uses += answer.consumptions.len();
+                }
                 let status = StatusCode::OK.as_u16();
                 Outcome::Accepted { status, answer }
             }
@@ -99,7 +99,8 @@ pub(super) async fn batch(mut request: Request) -> Answer {
     let answer = BatchAnswer {
         results: results.collect(),
     };
-    if wrote {
+    if uses > 0 {
+        request.gateway.meters.consumed(uses);
         request.gateway.relay.written();
     }
     Ok(json(StatusCode::OK, &answer))
@@ -115,11 +116,12 @@ fn read(mut fields: Map<String, Value>) -> Result<Read, Problem> {
     };
     let (form, items) = body.into_items()?;
     let consume = ConsumeRequest {
-        subject_id: 0,
+        subject,
+        key_sha256: None,
         usage_event_key: Some(key.0),
         items,
     };
-    Ok(Read { subject, form, consume })
+    Ok(Read { form, consume })
 }
 
 /// As [`Request::subject`], of the request's own fields.
@@ -146,7 +148,7 @@ fn subject(fields: &mut Map<String, Value>) -> Result<Subject, Problem> {
 async fn name_subjects(request: &Request, read: &mut [Result<Read, Problem>]) -> Result<(), Problem> {
     let slugs: BTreeSet<&str> = read
         .iter()
-        .filter_map(|one| match one.as_ref().map(|one| &one.subject) {
+        .filter_map(|one| match one.as_ref().map(|one| &one.consume.subject) {
             Ok(Subject::Workspace(slug)) => Some(slug.as_str()),
             _ => None,
         })
@@ -160,12 +162,12 @@ async fn name_subjects(request: &Request, read: &mut [Result<Read, Problem>]) ->
     };
     for one in read {
         let Ok(known) = one else { continue };
-        let id = match &known.subject {
+        let id = match &known.consume.subject {
             Subject::Entity(id) => Some(*id),
             Subject::Workspace(slug) => found.get(slug).copied(),
         };
         match id {
-            Some(id) => known.consume.subject_id = id,
+            Some(id) => known.consume.subject = Subject::Entity(id),
             None => {
                 *one = Err(Problem::rule(
                     Code::SubjectNotFound,

@@ -11,7 +11,8 @@ use crate::gateway::problem::Problem;
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{Instant, Metadata, Object, Text, Whole};
-use crate::procedures::entitlement::{self, ConsumeItem, ConsumeRequest, ItemOutcome, Outcome};
+use crate::procedures::billing::Subject;
+use crate::procedures::entitlement::{ConsumeItem, ConsumeRequest, Outcome};
 
 /// Either `items`, or the fields of the only one.
 #[derive(Deserialize)]
@@ -92,7 +93,7 @@ pub(super) struct Accepted {
     outcome: &'static str,
     pub(super) replayed: bool,
     warning: Option<String>,
-    consumptions: Vec<views::Consumption>,
+    pub(super) consumptions: Vec<views::Consumption>,
     limitations: Vec<views::Limitation>,
 }
 
@@ -106,11 +107,12 @@ pub(super) async fn consume(mut request: Request) -> Answer {
     };
     let (form, items) = body.into_items()?;
     let consume = ConsumeRequest {
-        subject_id: request.subject_id(subject).await?,
+        subject: Subject::Entity(request.subject_id(subject).await?),
+        key_sha256: None,
         usage_event_key,
         items,
     };
-    let outcomes = entitlement::consume(&request.gateway.database, &[consume]).await?;
+    let outcomes = request.gateway.lanes.consume(consume).await?;
     let answer = accepted(outcomes, form)?;
     if !answer.replayed {
         request.gateway.meters.consumed(answer.consumptions.len());
@@ -120,7 +122,7 @@ pub(super) async fn consume(mut request: Request) -> Answer {
 }
 
 /// Joins the outcomes of one request's items: all are accepted, or none is.
-pub(super) fn accepted(items: Vec<ItemOutcome>, form: Form) -> Result<Accepted, Problem> {
+pub(super) fn accepted(items: Vec<Outcome>, form: Form) -> Result<Accepted, Problem> {
     let mut answer = Accepted {
         outcome: "accepted",
         replayed: false,
@@ -129,7 +131,7 @@ pub(super) fn accepted(items: Vec<ItemOutcome>, form: Form) -> Result<Accepted, 
         limitations: Vec::with_capacity(items.len()),
     };
     for item in items {
-        match item.outcome {
+        match item {
             Outcome::Accepted {
                 replayed,
                 warning,
