@@ -15,6 +15,7 @@ mod request;
 mod scaffold;
 mod scrape;
 mod server;
+mod shared;
 mod subject;
 mod tokens;
 mod views;
@@ -32,6 +33,7 @@ use warp::reply::Response;
 use crate::database::{Database, Release};
 use crate::lanes::Lanes;
 use crate::meters::Meters;
+use crate::procedures::access::Holder;
 use crate::relay::Relay;
 
 pub use caller::Secret;
@@ -63,6 +65,8 @@ pub struct Gateway {
     database: Database,
     relay: Relay,
     lanes: Lanes,
+    /// Whose a key is, as it is being asked.
+    holders: Arc<shared::Shared<[u8; 32], Option<Holder>>>,
     tokens: Tokens,
     readiness: health::Readiness,
     figures: scrape::Figures,
@@ -91,6 +95,7 @@ impl Gateway {
             database,
             relay: parts.relay,
             lanes: parts.lanes,
+            holders: Arc::default(),
             tokens: secrets.tokens,
             webhook_secrets: secrets.webhooks,
             readiness: health::Readiness::new(database_url, release),

@@ -6,11 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
-use super::Known;
 use super::queue::{Queue, Waiting};
 use crate::database::Database;
 use crate::error::Error;
-use crate::procedures::billing::Subject;
 use crate::procedures::entitlement::{self, EncodedRequest};
 
 /// Subjects of a lane that are called apart from it at once: a few of the connections that all other calls share.
@@ -53,7 +51,6 @@ impl Lane {
         self: &Arc<Lane>,
         database: &Database,
         impatient: &Database,
-        known: &Arc<Known>,
         called: &(dyn Fn(usize) + Send + Sync),
     ) {
         let places = Arc::new(Semaphore::new(ASIDE_AT_ONCE));
@@ -65,7 +62,7 @@ impl Lane {
                 continue;
             }
             called(requests.len());
-            let Err(failure) = decide(impatient, known, requests).await else {
+            let Err(failure) = decide(impatient, requests).await else {
                 continue;
             };
             if failure.is_final() {
@@ -75,13 +72,13 @@ impl Lane {
             tracing::warn!(error = %failure.error, requests = failure.requests.len(), "a call of several uses failed, and is taken apart");
             // Forgets those that have ended.
             while apart.try_join_next().is_some() {}
-            for (subject, requests) in failure.by_subject() {
-                let aside = Aside::new(self, subject);
-                let (database, known, places) = (database.clone(), known.clone(), places.clone());
+            for (subject_id, requests) in failure.by_subject() {
+                let aside = Aside::new(self, subject_id);
+                let (database, places) = (database.clone(), places.clone());
                 apart.spawn(async move {
                     // The semaphore is never closed.
                     let _place = places.acquire().await;
-                    decide_apart(&database, &known, requests).await;
+                    decide_apart(&database, requests).await;
                     drop(aside);
                 });
             }
@@ -92,20 +89,20 @@ impl Lane {
 /// A subject whose line stands still, for as long as this is kept.
 struct Aside {
     lane: Arc<Lane>,
-    subject: Subject,
+    subject_id: u64,
 }
 
 impl Aside {
-    fn new(lane: &Arc<Lane>, subject: Subject) -> Aside {
-        lane.queue().set_aside(&subject);
+    fn new(lane: &Arc<Lane>, subject_id: u64) -> Aside {
+        lane.queue().set_aside(subject_id);
         let lane = lane.clone();
-        Aside { lane, subject }
+        Aside { lane, subject_id }
     }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        self.lane.queue().bring_back(&self.subject);
+        self.lane.queue().bring_back(self.subject_id);
         self.lane.arrived.notify_one();
     }
 }
@@ -130,10 +127,10 @@ impl Failure {
         fail(self.requests, &self.error);
     }
 
-    fn by_subject(self) -> HashMap<Subject, Vec<Waiting>> {
-        let mut subjects: HashMap<Subject, Vec<Waiting>> = HashMap::new();
+    fn by_subject(self) -> HashMap<u64, Vec<Waiting>> {
+        let mut subjects: HashMap<u64, Vec<Waiting>> = HashMap::new();
         for request in self.requests {
-            subjects.entry(request.subject.clone()).or_default().push(request);
+            subjects.entry(request.subject_id).or_default().push(request);
         }
         subjects
     }
@@ -146,16 +143,13 @@ fn fail(requests: impl IntoIterator<Item = Waiting>, error: &Error) {
 }
 
 /// Decides requests in one call, and tells each what became of it.
-async fn decide(database: &Database, known: &Known, requests: Vec<Waiting>) -> Result<(), Failure> {
+async fn decide(database: &Database, requests: Vec<Waiting>) -> Result<(), Failure> {
     let encoded: Vec<&EncodedRequest> = requests.iter().map(|waiting| &waiting.request).collect();
     let decided = match entitlement::consume(database, &encoded).await {
         Ok(decided) => decided,
         Err(error) => return Err(Failure { error, requests }),
     };
     for (waiting, outcomes) in requests.into_iter().zip(decided) {
-        if let Some(workspace) = waiting.workspace {
-            known.learn(workspace, &outcomes);
-        }
         // Who has gone meanwhile hears of it when he sends his key again.
         let _ = waiting.answer.send(Ok(outcomes));
     }
@@ -163,8 +157,8 @@ async fn decide(database: &Database, known: &Known, requests: Vec<Waiting>) -> R
 }
 
 /// Decides the requests of one subject: together, and if that fails, one by one, so that what cannot be decided fails alone.
-async fn decide_apart(database: &Database, known: &Known, requests: Vec<Waiting>) {
-    let Err(failure) = decide(database, known, requests).await else {
+async fn decide_apart(database: &Database, requests: Vec<Waiting>) {
+    let Err(failure) = decide(database, requests).await else {
         return;
     };
     if failure.is_final() || matches!(failure.error, Error::Overloaded(_)) {
@@ -172,7 +166,7 @@ async fn decide_apart(database: &Database, known: &Known, requests: Vec<Waiting>
     }
     let mut requests = failure.requests.into_iter();
     while let Some(request) = requests.next() {
-        if let Err(failure) = decide(database, known, vec![request]).await {
+        if let Err(failure) = decide(database, vec![request]).await {
             if !matches!(failure.error, Error::Rule { .. } | Error::Internal(_)) {
                 // The others would only wait as long for the same.
                 fail(requests.by_ref(), &failure.error);

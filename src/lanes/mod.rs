@@ -20,17 +20,12 @@ use self::lane::Lane;
 use self::queue::Waiting;
 use crate::database::Database;
 use crate::error::Error;
-use crate::procedures::billing::Subject;
 use crate::procedures::entitlement::{ConsumeRequest, Outcome};
-
-/// Workspaces whose billable entity is remembered: about a megabyte.
-const KNOWN_AT_MOST: usize = 10_000;
 
 /// The lanes of a gateway. Cloning shares them.
 #[derive(Clone)]
 pub struct Lanes {
     lanes: Arc<[Arc<Lane>]>,
-    known: Arc<Known>,
 }
 
 impl Lanes {
@@ -38,7 +33,6 @@ impl Lanes {
     pub fn new(count: usize) -> Lanes {
         Lanes {
             lanes: (0..count.max(1)).map(|_| Arc::default()).collect(),
-            known: Arc::default(),
         }
     }
 
@@ -59,14 +53,9 @@ impl Lanes {
         let mut submitted = Vec::with_capacity(requests.len());
         for request in requests {
             submitted.push(request.encode().map(|encoded| {
-                let subject = self.known.line(&request.subject);
                 let (answer, decided) = oneshot::channel();
-                pieces[self.place(&subject)].push(Waiting {
-                    workspace: match request.subject {
-                        Subject::Workspace(slug) if matches!(subject, Subject::Workspace(_)) => Some(slug),
-                        _ => None,
-                    },
-                    subject,
+                pieces[self.place(request.subject_id)].push(Waiting {
+                    subject_id: request.subject_id,
                     request: encoded,
                     items: request.items.len(),
                     answer,
@@ -98,10 +87,10 @@ impl Lanes {
         let mut running = JoinSet::new();
         for lane in self.lanes.iter().cloned() {
             let (database, impatient) = (database.clone(), impatient.clone());
-            let (known, called) = (self.known.clone(), called.clone());
+            let called = called.clone();
             running.spawn(async move {
                 loop {
-                    let serving = lane.run(&database, &impatient, &known, &*called);
+                    let serving = lane.run(&database, &impatient, &*called);
                     let _ = AssertUnwindSafe(serving).catch_unwind().await;
                     // Those of the call have lost their answer; those who wait will have theirs.
                     tracing::error!("a lane panicked, and goes on");
@@ -111,9 +100,9 @@ impl Lanes {
         while running.join_next().await.is_some() {}
     }
 
-    fn place(&self, subject: &Subject) -> usize {
+    fn place(&self, subject_id: u64) -> usize {
         let mut hasher = DefaultHasher::new();
-        subject.hash(&mut hasher);
+        subject_id.hash(&mut hasher);
         // As far as it matters here, a part of the hash is as good as all of it.
         hasher.finish() as usize % self.lanes.len()
     }
@@ -121,40 +110,4 @@ impl Lanes {
 
 fn lost() -> Error {
     Error::Internal("a lane lost a request".into())
-}
-
-/// The billable entities of workspaces, as they were when they were last used. Only for choosing lane and line, so that the name of a
-/// workspace and the id of its entity fall together; what is old costs a wait at most.
-#[derive(Default)]
-struct Known(Mutex<HashMap<String, u64>>);
-
-impl Known {
-    /// In which line a subject stands.
-    fn line(&self, subject: &Subject) -> Subject {
-        let known = match subject {
-            Subject::Workspace(slug) => self.entities().get(slug).copied(),
-            Subject::Entity(id) => Some(*id),
-        };
-        known.map_or_else(|| subject.clone(), Subject::Entity)
-    }
-
-    /// Remembers what an outcome tells of a workspace.
-    fn learn(&self, workspace: String, outcomes: &[Outcome]) {
-        let limitation = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Accepted { limitation, .. } => Some(limitation),
-            Outcome::Refused { refusal, .. } => Some(&refusal.limitation),
-            Outcome::Failed(_) => None,
-        });
-        if let Some(limitation) = limitation {
-            let mut entities = self.entities();
-            if entities.len() >= KNOWN_AT_MOST {
-                entities.clear();
-            }
-            entities.insert(workspace, limitation.subject_id);
-        }
-    }
-
-    fn entities(&self) -> MutexGuard<'_, HashMap<String, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -5,7 +5,6 @@ use std::collections::{HashMap, VecDeque};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::procedures::billing::Subject;
 use crate::procedures::entitlement::{EncodedRequest, Outcome};
 
 /// Requests of one call. More share a commit only slightly better, and hold their locks longer.
@@ -33,9 +32,7 @@ pub(super) type Decided = Result<Vec<Outcome>, Error>;
 /// A request that waits for its call.
 pub(super) struct Waiting {
     /// Whose line it stands in.
-    pub subject: Subject,
-    /// The workspace that it names, if it is not known yet whose that is.
-    pub workspace: Option<String>,
+    pub subject_id: u64,
     pub request: EncodedRequest,
     pub items: usize,
     pub answer: oneshot::Sender<Decided>,
@@ -44,9 +41,9 @@ pub(super) struct Waiting {
 /// The requests of one lane. Each subject has a line, in order of arrival, and lines take turns.
 #[derive(Default)]
 pub(super) struct Queue {
-    lines: HashMap<Subject, Line>,
+    lines: HashMap<u64, Line>,
     /// Each line that has requests and is not set aside, once.
-    turns: VecDeque<Subject>,
+    turns: VecDeque<u64>,
     requests: usize,
     bytes: usize,
 }
@@ -67,10 +64,10 @@ impl Queue {
     /// Puts a request at the end of its subject's line. Gives it back where there is no room.
     pub fn push(&mut self, waiting: Waiting) -> Result<(), Waiting> {
         let bytes = waiting.request.bytes();
-        let subject = &waiting.subject;
+        let subject_id = waiting.subject_id;
         let (requests_of, bytes_of) = self
             .lines
-            .get(subject)
+            .get(&subject_id)
             .map_or((0, 0), |line| (line.waiting.len(), line.bytes));
         let has_room = self.requests < MOST_REQUESTS
             && self.bytes + bytes <= MOST_BYTES
@@ -79,9 +76,9 @@ impl Queue {
         if !has_room {
             return Err(waiting);
         }
-        let line = self.lines.entry(subject.clone()).or_default();
+        let line = self.lines.entry(subject_id).or_default();
         if line.waiting.is_empty() && !line.is_aside {
-            self.turns.push_back(subject.clone());
+            self.turns.push_back(subject_id);
         }
         line.bytes += bytes;
         line.waiting.push_back(waiting);
@@ -96,31 +93,31 @@ impl Queue {
         let mut taken = Vec::new();
         let (mut items, mut bytes) = (0, 0);
         while taken.len() < CALL_REQUESTS
-            && let Some(subject) = self.turns.pop_front()
+            && let Some(subject_id) = self.turns.pop_front()
         {
-            let Some(line) = self.lines.get_mut(&subject) else {
+            let Some(line) = self.lines.get_mut(&subject_id) else {
                 continue;
             };
             let Some(next) = line.waiting.pop_front() else {
-                self.lines.remove(&subject);
+                self.lines.remove(&subject_id);
                 continue;
             };
             let (its_bytes, its_items) = (next.request.bytes(), next.items);
             let is_wanted = !next.answer.is_closed();
             if is_wanted && !taken.is_empty() && (items + its_items > CALL_ITEMS || bytes + its_bytes > CALL_BYTES) {
                 line.waiting.push_front(next);
-                self.turns.push_front(subject);
+                self.turns.push_front(subject_id);
                 break;
             }
             line.bytes -= its_bytes;
             self.requests -= 1;
             self.bytes -= its_bytes;
             if line.waiting.is_empty() {
-                self.lines.remove(&subject);
+                self.lines.remove(&subject_id);
             } else if is_wanted {
-                self.turns.push_back(subject);
+                self.turns.push_back(subject_id);
             } else {
-                self.turns.push_front(subject);
+                self.turns.push_front(subject_id);
             }
             if is_wanted {
                 items += its_items;
@@ -132,20 +129,20 @@ impl Queue {
     }
 
     /// Lets a subject's line stand still.
-    pub fn set_aside(&mut self, subject: &Subject) {
-        self.lines.entry(subject.clone()).or_default().is_aside = true;
-        self.turns.retain(|turn| turn != subject);
+    pub fn set_aside(&mut self, subject_id: u64) {
+        self.lines.entry(subject_id).or_default().is_aside = true;
+        self.turns.retain(|turn| *turn != subject_id);
     }
 
     /// Lets it move again.
-    pub fn bring_back(&mut self, subject: &Subject) {
-        let Some(line) = self.lines.get_mut(subject) else {
+    pub fn bring_back(&mut self, subject_id: u64) {
+        let Some(line) = self.lines.get_mut(&subject_id) else {
             return;
         };
         line.is_aside = false;
         match line.waiting.is_empty() {
-            true => drop(self.lines.remove(subject)),
-            false => self.turns.push_back(subject.clone()),
+            true => drop(self.lines.remove(&subject_id)),
+            false => self.turns.push_back(subject_id),
         }
     }
 }
@@ -156,8 +153,7 @@ mod tests {
     use crate::procedures::entitlement::{ConsumeItem, ConsumeRequest};
 
     /// A request with a number of items, and whoever waits for it.
-    fn request(subject: u64, key: &str, items: usize) -> (Waiting, oneshot::Receiver<Decided>) {
-        let subject = Subject::Entity(subject);
+    fn request(subject_id: u64, key: &str, items: usize) -> (Waiting, oneshot::Receiver<Decided>) {
         let item = ConsumeItem {
             capability: None,
             limitation_code: Some("x".to_owned()),
@@ -167,16 +163,14 @@ mod tests {
             metadata: None,
         };
         let consume = ConsumeRequest {
-            subject: subject.clone(),
+            subject_id,
             usage_event_key: Some(key.to_owned()),
-            key_sha256: None,
             items: vec![item; items],
         };
         let (answer, waits) = oneshot::channel();
         let request = consume.encode().unwrap();
         let waiting = Waiting {
-            subject,
-            workspace: None,
+            subject_id,
             request,
             items,
             answer,
@@ -195,11 +189,7 @@ mod tests {
     }
 
     fn subjects(taken: &[Waiting]) -> Vec<u64> {
-        let id = |waiting: &Waiting| match waiting.subject {
-            Subject::Entity(id) => id,
-            Subject::Workspace(_) => 0,
-        };
-        taken.iter().map(id).collect()
+        taken.iter().map(|waiting| waiting.subject_id).collect()
     }
 
     #[test]
@@ -291,15 +281,15 @@ mod tests {
     fn a_line_that_is_aside_stands_still_until_it_is_brought_back() {
         let mut queue = Queue::default();
         let mut waits = line_up(&mut queue, [1, 2]);
-        queue.set_aside(&Subject::Entity(1));
-        queue.set_aside(&Subject::Entity(3));
+        queue.set_aside(1);
+        queue.set_aside(3);
         waits.extend(line_up(&mut queue, [3, 1, 4]));
         assert_eq!(subjects(&queue.take()), [2, 4]);
-        queue.bring_back(&Subject::Entity(3));
-        queue.bring_back(&Subject::Entity(1));
+        queue.bring_back(3);
+        queue.bring_back(1);
         waits.extend(line_up(&mut queue, [3]));
         assert_eq!(subjects(&queue.take()), [3, 1, 3, 1]);
-        queue.bring_back(&Subject::Entity(1));
+        queue.bring_back(1);
         assert!(queue.lines.is_empty() && queue.turns.is_empty());
     }
 }

@@ -45,6 +45,7 @@ enum Outcome {
 
 /// A request as far as it can be read without the database.
 struct Read {
+    subject: Subject,
     form: Form,
     consume: ConsumeRequest,
 }
@@ -116,12 +117,11 @@ fn read(mut fields: Map<String, Value>) -> Result<Read, Problem> {
     };
     let (form, items) = body.into_items()?;
     let consume = ConsumeRequest {
-        subject,
-        key_sha256: None,
+        subject_id: 0,
         usage_event_key: Some(key.0),
         items,
     };
-    Ok(Read { form, consume })
+    Ok(Read { subject, form, consume })
 }
 
 /// As [`Request::subject`], of the request's own fields.
@@ -148,7 +148,7 @@ fn subject(fields: &mut Map<String, Value>) -> Result<Subject, Problem> {
 async fn name_subjects(request: &Request, read: &mut [Result<Read, Problem>]) -> Result<(), Problem> {
     let slugs: BTreeSet<&str> = read
         .iter()
-        .filter_map(|one| match one.as_ref().map(|one| &one.consume.subject) {
+        .filter_map(|one| match one.as_ref().map(|one| &one.subject) {
             Ok(Subject::Workspace(slug)) => Some(slug.as_str()),
             _ => None,
         })
@@ -162,12 +162,12 @@ async fn name_subjects(request: &Request, read: &mut [Result<Read, Problem>]) ->
     };
     for one in read {
         let Ok(known) = one else { continue };
-        let id = match &known.consume.subject {
+        let id = match &known.subject {
             Subject::Entity(id) => Some(*id),
             Subject::Workspace(slug) => found.get(slug).copied(),
         };
         match id {
-            Some(id) => known.consume.subject = Subject::Entity(id),
+            Some(id) => known.consume.subject_id = id,
             None => {
                 *one = Err(Problem::rule(
                     Code::SubjectNotFound,

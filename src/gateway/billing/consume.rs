@@ -11,7 +11,6 @@ use crate::gateway::problem::Problem;
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{Instant, Metadata, Object, Text, Whole};
-use crate::procedures::billing::Subject;
 use crate::procedures::entitlement::{ConsumeItem, ConsumeRequest, Outcome};
 
 /// Either `items`, or the fields of the only one.
@@ -107,8 +106,7 @@ pub(super) async fn consume(mut request: Request) -> Answer {
     };
     let (form, items) = body.into_items()?;
     let consume = ConsumeRequest {
-        subject: Subject::Entity(request.subject_id(subject).await?),
-        key_sha256: None,
+        subject_id: request.subject_id(subject).await?,
         usage_event_key,
         items,
     };

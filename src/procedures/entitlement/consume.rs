@@ -3,25 +3,19 @@
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
 use mysql_async::{FromRowError, Row};
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Limitation, Refusal, rule};
 use crate::database::Database;
 use crate::error::Error;
-use crate::procedures::billing::Subject;
 
 /// A request to use something: its items are booked all together or not at all.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the parameters of entitlement_consume_v1")]
 pub struct ConsumeRequest {
-    #[serde(flatten, serialize_with = "by_name")]
-    pub subject: Subject,
-    /// The SHA-256 of the key that the caller came with; `None` where he has proved already that he may.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_hex")]
-    pub key_sha256: Option<[u8; 32]>,
+    pub subject_id: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_event_key: Option<String>,
     pub items: Vec<ConsumeItem>,
@@ -67,20 +61,6 @@ pub struct ConsumeItem {
     pub occurred_at: Option<NaiveDateTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Value>,
-}
-
-fn by_name<S: Serializer>(subject: &Subject, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut fields = serializer.serialize_map(Some(1))?;
-    match subject {
-        Subject::Entity(id) => fields.serialize_entry("subjectId", id)?,
-        Subject::Workspace(slug) => fields.serialize_entry("workspaceSlug", slug)?,
-    }
-    fields.end()
-}
-
-fn as_hex<S: Serializer>(hash: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
-    let digits = |bytes: [u8; 32]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    hash.map(digits).serialize(serializer)
 }
 
 fn as_sql<S: Serializer>(instant: &Option<NaiveDateTime>, serializer: S) -> Result<S::Ok, S::Error> {

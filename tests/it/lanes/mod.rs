@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use consumable::database::Database;
 use consumable::error::Error;
 use consumable::lanes::Lanes;
-use consumable::procedures::billing::Subject;
 use consumable::procedures::entitlement::{ConsumeItem, ConsumeRequest, Outcome};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
@@ -135,21 +134,20 @@ async fn lock(session: &mut Conn, subject: u64) {
         .unwrap();
 }
 
-/// The connections that wait for a row of this database. Asked by transaction, as the list of waits names another thread where a row was
-/// moved.
+/// The connections that wait for a row of this database.
 async fn blocked(session: &mut Conn) -> Vec<u64> {
     session
         .query(
-            "SELECT DISTINCT t.trx_mysql_thread_id FROM performance_schema.data_lock_waits AS w
+            "SELECT DISTINCT t.PROCESSLIST_ID FROM performance_schema.data_lock_waits AS w
                JOIN performance_schema.data_locks AS l ON l.ENGINE_LOCK_ID = w.REQUESTING_ENGINE_LOCK_ID
-               JOIN information_schema.innodb_trx AS t ON t.trx_id = w.REQUESTING_ENGINE_TRANSACTION_ID
+               JOIN performance_schema.threads AS t ON t.THREAD_ID = w.REQUESTING_THREAD_ID
               WHERE l.OBJECT_SCHEMA = DATABASE()",
         )
         .await
         .unwrap()
 }
 
-fn use_of(subject: u64, key: &str) -> ConsumeRequest {
+fn use_of(subject_id: u64, key: &str) -> ConsumeRequest {
     let item = ConsumeItem {
         capability: None,
         limitation_code: Some("ai.credits".to_owned()),
@@ -159,8 +157,7 @@ fn use_of(subject: u64, key: &str) -> ConsumeRequest {
         metadata: None,
     };
     ConsumeRequest {
-        subject: Subject::Entity(subject),
-        key_sha256: None,
+        subject_id,
         usage_event_key: Some(key.to_owned()),
         items: vec![item],
     }

@@ -5,7 +5,6 @@
 use std::env;
 use std::str::FromStr;
 
-use consumable::procedures::billing::Subject;
 use consumable::procedures::entitlement::{ConsumeItem, ConsumeRequest, Outcome, consume, limitations};
 use fastrand::Rng;
 
@@ -47,8 +46,7 @@ fn request(rng: &mut Rng) -> ConsumeRequest {
         metadata: None,
     });
     ConsumeRequest {
-        subject: Subject::Entity(0),
-        key_sha256: None,
+        subject_id: 0,
         items: items.collect(),
         usage_event_key: Some(format!("key-{}", rng.u32(0..300))),
     }
@@ -127,7 +125,7 @@ async fn lanes_answer_as_if_each_had_asked_by_himself() {
         asked += requests.len();
         let of = |place: fn(&(u64, u64)) -> u64| -> Vec<ConsumeRequest> {
             let named = requests.iter().map(|(subject, request)| ConsumeRequest {
-                subject: Subject::Entity(place(&twins[*subject])),
+                subject_id: place(&twins[*subject]),
                 ..request.clone()
             });
             named.collect()
