@@ -1,0 +1,90 @@
+//! P9: the proof of a whole ledger, while somebody writes to it.
+
+use std::time::Instant;
+
+use mysql_async::Row as Record;
+use mysql_async::prelude::Queryable;
+use tokio::time::timeout;
+
+use crate::Outcome;
+use crate::consume::SUBJECTS;
+use crate::engine::Engine;
+use crate::measure::{Processes, drive, until};
+use crate::report::{Baseline, Row};
+use crate::stock::Template;
+use crate::uses::Caller;
+use crate::world::{PATIENCE, World};
+
+/// Of each subject, so that all together have 1,000,000.
+const USES: u64 = 1_000;
+
+/// P9.
+pub async fn run(world: &mut World) -> Outcome<Vec<Row>> {
+    world.say("P9: making 1,000,000 uses");
+    let mut engine = Engine::new(world, "proof").await?;
+    let subjects = engine.subjects(&Template::of_five_codes(), SUBJECTS).await?;
+    engine.earlier_uses(subjects, USES).await?;
+    let mut writer = [Caller::new(engine.session().await?, subjects, 0)];
+    let mut prover = engine.session().await?;
+    world.durable().await?;
+
+    let processes = Processes {
+        server: world.server.process(),
+        gateway: None,
+    };
+    world.say("P9: a writer alone, before");
+    let before = drive(&mut writer, processes, world.seconds / 2).await?;
+    let waits = world.row_lock_waits().await?;
+    world.say("P9: verify, while he writes");
+    let verify = async {
+        let begun = Instant::now();
+        let differences = timeout(PATIENCE, prover.query::<Record, _>("CALL entitlement_verify_v1(NULL)")).await;
+        (begun.elapsed(), differences)
+    };
+    let (during, (time, differences)) = until(&mut writer, processes, verify).await?;
+    let waits = world.row_lock_waits().await? - waits;
+    world.say("P9: a writer alone, after");
+    let after = drive(&mut writer, processes, world.seconds / 2).await?;
+
+    let differences = differences??;
+    if let Some(first) = differences.first() {
+        return Err(format!("{} DIFFERENCES, the first: {first:?}", differences.len()).into());
+    }
+    world.say("P9: counting");
+    engine.must_hold([writer[0].accepted()]).await?;
+    drop((writer, prover));
+    engine.drop(world).await?;
+    let seconds = time.as_secs_f64();
+    let worst = 1_000;
+    Ok(vec![
+        Row::single(
+            "P9",
+            "entitlement_verify_v1 over 1,000,000 uses".into(),
+            seconds,
+            "s",
+            "< 10 s",
+            Some(seconds < 10.0),
+        ),
+        Row {
+            p50: Some(during.milliseconds(500)),
+            p99: Some(during.milliseconds(990)),
+            baseline: Some(Baseline {
+                what: "his worst without verify",
+                before: before.milliseconds(worst),
+                after: after.milliseconds(worst),
+                cpu_microseconds: None,
+            }),
+            ..Row::single(
+                "P9",
+                format!(
+                    "the writer's worst wait meanwhile, of {} uses; row locks waited for: {waits}",
+                    during.done
+                ),
+                during.milliseconds(worst),
+                "ms",
+                "no lock waited for",
+                Some(waits == 0),
+            )
+        },
+    ])
+}
