@@ -115,14 +115,14 @@ pub async fn until<W: Worker, T>(
 }
 
 /// CPU used by now, in microseconds.
-pub struct Usage {
+struct Usage {
     client: u64,
     gateway: u64,
     mysql: u64,
 }
 
 impl Usage {
-    pub fn now(processes: Processes) -> Outcome<Usage> {
+    fn now(processes: Processes) -> Outcome<Usage> {
         Ok(Usage {
             client: cpu_microseconds(std::process::id())?,
             gateway: processes.gateway.map_or(Ok(0), cpu_microseconds)?,
@@ -131,7 +131,7 @@ impl Usage {
     }
 
     /// What was used since `before`, for each of `done`.
-    pub fn since(&self, before: &Usage, done: u64) -> Cpu {
+    fn since(&self, before: &Usage, done: u64) -> Cpu {
         let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / done.max(1) as f64;
         Cpu {
             client: each(self.client, before.client),

@@ -30,7 +30,7 @@ pub struct Row {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Baseline {
-    pub what: &'static str,
+    pub what: String,
     pub before: f64,
     pub after: f64,
     pub cpu_microseconds: Option<Cpu>,
@@ -53,7 +53,7 @@ impl Row {
             p50: Some(figures.milliseconds(500)),
             p99: Some(figures.milliseconds(990)),
             baseline: Some(Baseline {
-                what,
+                what: what.to_owned(),
                 before: before.rate(),
                 after: after.rate(),
                 cpu_microseconds: Some(after.cpu),
@@ -152,7 +152,7 @@ impl Report {
                 format!("{} {}", number(row.figure), row.unit),
                 milliseconds(row.p50),
                 milliseconds(row.p99),
-                baseline.map(|baseline| baseline.what.to_owned()).unwrap_or_default(),
+                baseline.map(|baseline| baseline.what.clone()).unwrap_or_default(),
                 side(|baseline| baseline.before),
                 side(|baseline| baseline.after),
                 row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
@@ -164,7 +164,7 @@ impl Report {
             text += &format!("| {} |\n", cells.join(" | "));
         }
         text += "\nCPU, in microseconds for one use (a read, in P5), of the workload and of its baseline:\n\n\
-                 | id | workload | client | gateway | MySQL | client | MySQL |\n| --- | --- | ---: | ---: | ---: | ---: | ---: |\n";
+                 | id | workload | client | gateway | MySQL | baseline: client | MySQL |\n| --- | --- | ---: | ---: | ---: | ---: | ---: |\n";
         for row in &self.rows {
             if let Some(Cpu { client, gateway, mysql }) = row.cpu_microseconds {
                 let beside = row.baseline.as_ref().and_then(|baseline| baseline.cpu_microseconds);

@@ -46,7 +46,7 @@ pub async fn run(world: &mut World) -> Outcome<Vec<Row>> {
             p50: Some(milliseconds(&looks, 500)),
             p99: Some(milliseconds(&looks, 990)),
             baseline: Some(Baseline {
-                what: "among 20,000",
+                what: "among 20,000".into(),
                 before: before.as_secs_f64(),
                 after: after.as_secs_f64(),
                 cpu_microseconds: None,
