@@ -173,7 +173,8 @@ async fn run(options: &Options) -> Outcome<()> {
             Ok(rows) => report.rows.extend(rows),
             Err(error) => {
                 // What was measured before it is worth seeing.
-                failed = Err(format!("{workload:?} failed: {error}").into());
+                let name = workload.to_possible_value().map(|value| value.get_name().to_owned());
+                failed = Err(format!("{} failed: {error}", name.unwrap_or_default()).into());
                 break;
             }
         }
