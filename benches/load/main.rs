@@ -38,7 +38,10 @@ use report::{Report, Row};
 use world::World;
 
 /// What can go wrong is said in a sentence, and ends the run.
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Outcome<T> = Result<T, Failure>;
+
+/// The sentence.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measure the engine against the same MySQL server without it, in one run.
 ///
@@ -137,20 +140,20 @@ async fn main() -> ExitCode {
                 tokio::select! { _ = terminate.recv() => (), _ = tokio::signal::ctrl_c() => () }
             }
         }
-        Err(error) => return refuse(&error.into()),
+        Err(error) => return refuse(error),
     };
     // Dropping the run ends the gateway and the server: their guards notice.
     tokio::select! {
         done = run(&options) => match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refuse(&error),
+            Err(error) => refuse(error),
         },
-        () = told_to_stop => refuse(&"stopped, as told".into()),
+        () = told_to_stop => refuse("stopped, as told"),
     }
 }
 
-fn refuse(error: &Box<dyn std::error::Error + Send + Sync>) -> ExitCode {
-    eprintln!("load: {error}");
+fn refuse(error: impl Into<Failure>) -> ExitCode {
+    eprintln!("load: {}", error.into());
     ExitCode::FAILURE
 }
 

@@ -69,8 +69,11 @@ impl Template {
     }
 }
 
-/// A table, the column that names the subject, and what a copy has in other columns that are its own.
-const TABLES: [(&str, &str, &[(&str, &str)]); 6] = [
+/// A table, the column that names the subject, and what else a copy has of its own.
+type Copied = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// What a subject consists of.
+const TABLES: [Copied; 6] = [
     (
         "billable_entities",
         "id",
