@@ -28,6 +28,7 @@ mod world;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -134,27 +135,31 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let options = Options::parse();
-    let told_to_stop = match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            async move {
-                tokio::select! { _ = terminate.recv() => (), _ = tokio::signal::ctrl_c() => () }
-            }
-        }
-        Err(error) => return refuse(error),
-    };
-    // Dropping the run ends the gateway and the server: their guards notice.
-    tokio::select! {
-        done = run(&options) => match done {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refuse(error),
-        },
-        () = told_to_stop => refuse("stopped, as told"),
+    match run(&options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(error),
     }
 }
 
-fn refuse(error: impl Into<Failure>) -> ExitCode {
-    eprintln!("load: {}", error.into());
+fn refuse(error: Failure) -> ExitCode {
+    eprintln!("load: {error}");
     ExitCode::FAILURE
+}
+
+/// Ends with Ctrl-C or SIGTERM, as an error.
+async fn told_to_stop() -> Failure {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            // Without it, there is still Ctrl-C.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => (),
+        _ = terminated => (),
+    }
+    "stopped, as told".into()
 }
 
 async fn run(options: &Options) -> Outcome<()> {
@@ -168,16 +173,25 @@ async fn run(options: &Options) -> Outcome<()> {
             .collect(),
     };
     let seconds = Duration::from_secs(options.seconds);
-    let mut world = World::start(options.mysqld.as_deref(), seconds, chosen.len()).await?;
+    // Dropping what is under way ends its gateway, and the server: their guards notice.
+    let mut told_to_stop = pin!(told_to_stop());
+    let mut world = tokio::select! {
+        world = World::start(options.mysqld.as_deref(), seconds, chosen.len()) => world?,
+        told = &mut told_to_stop => return Err(told),
+    };
     let mut report = Report::new(world.settings().await?);
     let mut failed = Ok(());
     for workload in chosen {
-        match workload.run(&mut world).await {
+        let done = tokio::select! {
+            done = workload.run(&mut world) => done,
+            told = &mut told_to_stop => Err(told),
+        };
+        match done {
             Ok(rows) => report.rows.extend(rows),
             Err(error) => {
                 // What was measured before it is worth seeing.
                 let name = workload.to_possible_value().map(|value| value.get_name().to_owned());
-                failed = Err(format!("{} failed: {error}", name.unwrap_or_default()).into());
+                failed = Err(format!("{}: {error}", name.unwrap_or_default()).into());
                 break;
             }
         }
