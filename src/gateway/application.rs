@@ -12,8 +12,10 @@ use warp::reply::{Reply, Response};
 
 use super::Gateway;
 use super::caller::Needs;
+use super::description::{Description, Operation};
 use super::problem::{Problem, Transport};
 use super::request::{Answer, Request, request};
+use crate::error::Code;
 use crate::procedures::entitlement;
 
 /// What a write needs of its workspace; the map of capabilities says which state that is.
@@ -22,10 +24,13 @@ const WRITE: &str = "application.write";
 /// Makes the routes of a family from what admits their requests.
 type Family = fn(&BoxedFilter<(Admission,)>) -> BoxedFilter<(Response,)>;
 
+/// Adds what they take and answer.
+type Describe = fn(&mut Description);
+
 /// The families of the application.
-const FAMILIES: &[Family] = &[
+const FAMILIES: &[(Family, Describe)] = &[
     // Examples, to be deleted.
-    super::scaffold::routes,
+    (super::scaffold::routes, super::scaffold::describe),
 ];
 
 /// A request that may be answered, or why it may not.
@@ -45,9 +50,27 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let none = warp::any()
         .and_then(async || Err::<Response, _>(warp::reject()))
         .boxed();
-    FAMILIES
-        .iter()
-        .fold(none, |routes, family| routes.or(family(&admission)).unify().boxed())
+    FAMILIES.iter().fold(none, |routes, (family, _)| {
+        routes.or(family(&admission)).unify().boxed()
+    })
+}
+
+/// What the routes take and answer.
+pub fn describe(description: &mut Description) {
+    for (_, describe) in FAMILIES {
+        describe(description);
+    }
+}
+
+/// What the gate adds to what an operation takes and answers.
+pub fn admitted(operation: Operation) -> Operation {
+    let operation = operation.by(Needs::Workspace).subject();
+    match operation.is_read() {
+        true => operation,
+        false => operation
+            .fails(&[Transport::WorkspaceAccessExpired])
+            .refuses(&[Code::CapabilityNotFound]),
+    }
 }
 
 /// Lets a request through if its caller may make it and, where it would write, the access of its workspace has not lapsed.

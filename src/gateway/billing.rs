@@ -13,12 +13,16 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
+use serde_json::json as value;
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, path};
 
 use super::caller::Needs;
+use super::description::shapes::{self, Amount, Count, Slug, Visible};
+use super::description::{Description, Operation};
 use super::problem::Problem;
 use super::request::{Answer, Request, json, request};
 use super::wire::{Text, Whole, bounded, text};
@@ -123,23 +127,109 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-#[derive(Deserialize)]
+/// What the routes take and answer.
+pub fn describe(description: &mut Description) {
+    let put_entity = Operation::put(
+        "putEntity",
+        "/api/billing/entities/{entityType}/{entityRef}",
+        "Makes a billable entity once, and updates what is given of it",
+    );
+    let entity_type = value!({"type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$"});
+    description.add(
+        put_entity
+            .by(Needs::Service)
+            .segment("entityType", entity_type)
+            .segment("entityRef", shapes::of::<Visible<128>>())
+            .body::<PutEntity>()
+            .example(value!({"workspaceSlug": "acme", "workspaceName": "Acme"}))
+            .makes::<EntityAnswer>()
+            .refuses(&[Code::ProviderCustomerTaken]),
+    );
+    let limitations = Operation::get(
+        "limitations",
+        "/api/billing/limitations",
+        "What a subject may use, and how much is left",
+    );
+    description.add(
+        limitations
+            .by(Needs::Workspace)
+            .subject()
+            .parameter(
+                "query",
+                "held",
+                "Only what was ever granted",
+                value!({"enum": ["true", "false"]}),
+            )
+            .answers::<views::Limitations>(200, "Sorted by code"),
+    );
+    let refresh = Operation::post(
+        "refresh",
+        "/api/billing/limits/refresh",
+        "Makes a subject's balances anew from its ledger",
+    );
+    description.add(
+        refresh
+            .by(Needs::Admin)
+            .subject()
+            .answers::<views::Limitations>(200, "Sorted by code"),
+    );
+    let recount = Operation::put(
+        "recount",
+        "/api/billing/resources/{resourceCode}",
+        "Says how many there are of what a capacity limits",
+    );
+    description.add(
+        recount
+            .by(Needs::Service)
+            .segment("resourceCode", shapes::of::<Text<64>>())
+            .subject()
+            .body::<Recount>()
+            .answers::<LimitationAnswer>(200, "How the limit stands")
+            .refuses(&[Code::DefinitionNotFound]),
+    );
+    let give_back = Operation::post(
+        "giveBack",
+        "/api/billing/resources/{resourceCode}/release",
+        "Gives back what was taken of a capacity",
+    );
+    description.add(
+        give_back
+            .by(Needs::Service)
+            .segment("resourceCode", shapes::of::<Text<64>>())
+            .subject()
+            .once_if("where the body has no usageEventKey")
+            .body::<GiveBack>()
+            .answers::<LimitationAnswer>(200, "How the limit stands")
+            .refuses(&[Code::DefinitionNotFound]),
+    );
+    consume::describe(description);
+    batch::describe(description);
+    check::describe(description);
+    holds::describe(description);
+    ledger::describe(description);
+    plan_state::describe(description);
+    workspace_tokens::describe(description);
+}
+
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PutEntity {
+    #[schema(value_type = Option<Slug>)]
     workspace_slug: Option<Text<64>>,
     workspace_name: Option<Text<160>>,
     owner_user_id: Option<Text<128>>,
+    #[schema(value_type = Option<Visible<255>>)]
     provider_customer_id: Option<Text<255>>,
 }
 
 /// An entity, to those who may see what the payment provider calls it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct EntityAnswer {
     billable_entity: EntityWithCustomer,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct EntityWithCustomer {
     #[serde(flatten)]
@@ -202,13 +292,14 @@ async fn refresh(request: Request) -> Answer {
     Ok(json(StatusCode::OK, &views::Limitations::new(entity, rows)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Recount {
+    #[schema(value_type = Count)]
     count: Option<Whole>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct LimitationAnswer {
     limitation: views::Limitation,
 }
@@ -226,10 +317,12 @@ async fn recount(mut request: Request, resource_code: String) -> Answer {
     Ok(json(StatusCode::OK, &LimitationAnswer { limitation }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct GiveBack {
+    #[schema(value_type = Amount)]
     amount: Option<Whole>,
+    #[schema(value_type = Option<Visible<128>>)]
     usage_event_key: Option<Text<256>>,
 }
 

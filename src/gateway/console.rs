@@ -16,8 +16,10 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::Gateway;
+use super::description::Description;
 use super::problem::Problem;
 use super::request::Request;
+use super::wire;
 
 /// The routes of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
@@ -37,15 +39,23 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
+/// What the routes take and answer.
+pub fn describe(description: &mut Description) {
+    grants::describe(description);
+    assignments::describe(description);
+    definitions::describe(description);
+    plans::describe(description);
+    products::describe(description);
+    purchases::describe(description);
+    events::describe(description);
+}
+
 /// The billable entity that a list is asked for, by the query `billableEntityId`; `None`: everybody's.
 fn whose(request: &Request) -> Result<Option<u64>, Problem> {
     let Some(text) = request.query("billableEntityId") else {
         return Ok(None);
     };
-    let id = text
-        .parse()
-        .ok()
-        .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
-    id.map(Some)
+    wire::digits(&text)
+        .map(Some)
         .ok_or_else(|| Problem::field("billableEntityId", "must be a billable entity's id"))
 }

@@ -7,12 +7,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, path};
 
 use super::Gateway;
+use super::description::{Description, Operation};
 use super::problem::{Problem, Transport};
 use super::request::{Answer, Request, json, request};
 use crate::database::{self, Release, Weight};
@@ -34,7 +36,15 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     alive.or(ready).unify().boxed()
 }
 
-#[derive(Serialize)]
+/// What the routes take and answer.
+pub fn describe(description: &mut Description) {
+    let alive = Operation::get("alive", "/healthz", "Whether this gateway is alive");
+    description.add(alive.answers::<Alive>(200, "It is"));
+    let ready = Operation::get("ready", "/readyz", "Whether this gateway can answer");
+    description.add(ready.answers::<Ready>(200, "It can").fails(&[Transport::NotReady]));
+}
+
+#[derive(Serialize, ToSchema)]
 struct Alive {
     status: &'static str,
 }
@@ -45,13 +55,13 @@ async fn alive(_: Request) -> Answer {
 }
 
 /// What readiness depends on, each in a word.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Ready {
     status: &'static str,
     checks: Checks,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 struct Checks {
     /// `reachable`, `unreachable`.
     database: &'static str,

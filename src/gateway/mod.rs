@@ -1,6 +1,6 @@
 //! The HTTP side: parse, authorise, call one procedure, answer. No rule is here.
 //!
-//! One file per route family (`billing`, `console`, `webhooks`, `realtime`, `application`, `health`, `scrape`). Each gives its routes as one boxed
+//! One file per route family (`billing`, `console`, `webhooks`, `realtime`, `application`, `health`, `scrape`, `description`). Each gives its routes as one boxed
 //! filter, so that warp's types stay small; behind them, handlers are plain async functions from a `request::Request` to
 //! an answer or a `problem::Problem`. Neither is a warp rejection.
 
@@ -8,6 +8,7 @@ mod application;
 mod billing;
 mod caller;
 mod console;
+mod description;
 mod health;
 mod problem;
 mod realtime;
@@ -133,6 +134,8 @@ fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(health::routes(gateway))
         .unify()
         .or(scrape::routes(gateway))
+        .unify()
+        .or(description::routes(gateway))
         .unify()
         .or(warp::any().map(request::not_found))
         .unify()

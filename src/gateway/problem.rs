@@ -1,13 +1,17 @@
 //! Errors as answers: RFC 9457 `application/problem+json`. The one table from what went wrong to status and title.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use warp::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
+use super::description::shapes::words;
 use crate::error::{Code, Error, catalogue};
 
 /// Seconds after which a caller may try again when the database is away or busy: a restart or a peak takes about as long.
@@ -33,6 +37,28 @@ pub enum Transport {
     NotReady,
     PreconditionRequired,
     TokensNotConfigured,
+}
+
+impl Transport {
+    /// Every row.
+    const ALL: [Transport; 16] = [
+        Transport::MalformedJson,
+        Transport::SubjectRequired,
+        Transport::Unauthenticated,
+        Transport::Forbidden,
+        Transport::WorkspaceAccessExpired,
+        Transport::NotFound,
+        Transport::MethodNotAllowed,
+        Transport::RequestTimeout,
+        Transport::PayloadTooLarge,
+        Transport::UnsupportedMediaType,
+        Transport::Internal,
+        Transport::DatabaseUnavailable,
+        Transport::Overloaded,
+        Transport::NotReady,
+        Transport::PreconditionRequired,
+        Transport::TokensNotConfigured,
+    ];
 }
 
 /// The rows beside those of `sql/errors.csv`: code, status, title.
@@ -85,13 +111,15 @@ struct Parts {
     header: Option<(HeaderName, HeaderValue)>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
     r#type: String,
     title: &'a str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
     detail: &'a str,
+    #[schema(schema_with = codes)]
     code: &'a str,
     details: &'a Map<String, Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -179,9 +207,13 @@ impl Problem {
     }
 
     /// The name in the body, such as `VALIDATION_FAILED`.
-    #[cfg(test)]
     pub fn code(&self) -> &'static str {
         self.0.code
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
     }
 }
 
@@ -237,6 +269,29 @@ impl Serialize for Problem {
         };
         body.serialize(serializer)
     }
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Body::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Body::schemas(schemas);
+    }
+}
+
+/// Every code that an answer can have.
+fn codes() -> RefOr<Schema> {
+    let rules = catalogue().iter().map(|entry| entry.code.as_str());
+    let transports = Transport::ALL.iter().map(|transport| row(*transport).0);
+    words(&rules.chain(transports).collect::<Vec<_>>())
 }
 
 impl Reply for Problem {

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json as value};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
 use tokio_stream::StreamExt;
@@ -15,6 +16,7 @@ use warp::reply::{Reply, Response};
 use warp::{Filter, path};
 
 use super::caller::Needs;
+use super::description::{Description, Operation, shapes};
 use super::problem::{Problem, Transport};
 use super::request::{Answer, Request, request};
 use super::{Gateway, told_to_stop, views};
@@ -36,6 +38,15 @@ const BACKFILL_CHANGES: u64 = 10_000;
 /// Frames between a reader's task and its connection. The connection's own buffer comes on top.
 const FRAMES: usize = 8;
 
+/// What can be heard of.
+const TOPIC: &str = "workspace_billing_limits";
+
+/// The event that says which limits have changed.
+const UPDATED: &str = "workspace.billing.limits.updated";
+
+/// The event that says that more was missed than is told.
+const RESYNC: &str = "resync";
+
 /// The routes of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     path!("api" / "realtime" / "events")
@@ -44,9 +55,62 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
+/// What the route takes and answers.
+pub fn describe(description: &mut Description) {
+    let events = Operation::get(
+        "events",
+        "/api/realtime/events",
+        "Every change of a workspace's limits, as it is committed",
+    );
+    let resume = || value!({"type": "string", "minLength": 1});
+    description.add(
+        events
+            .by(Needs::Workspace)
+            .or_by("accessToken")
+            .required("query", "topic", "What to hear of", value!({"enum": [TOPIC]}))
+            .required(
+                "query",
+                "surface",
+                "On which pages; admin wants workspace.billing.manage",
+                value!({"enum": ["app", "admin"]}),
+            )
+            .parameter(
+                "header",
+                "Last-Event-ID",
+                "Resumes after this event; what is no id of ours begins with a resync",
+                resume(),
+            )
+            .parameter("query", "lastEventId", "The same, for who can set no header", resume())
+            .subject()
+            .answers_as(
+                200,
+                "It ends when the token does, and after an hour",
+                "text/event-stream",
+                event(),
+            ),
+    );
+}
+
+/// The schema of one event of the stream.
+fn event() -> Value {
+    value!({
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "event": {"enum": [UPDATED, RESYNC]},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {"oneOf": [shapes::of::<views::LimitsUpdated>(), {"type": "object", "maxProperties": 0}]},
+            },
+        },
+        "required": ["id", "event", "data"],
+    })
+}
+
 async fn events(request: Request) -> Answer {
-    if request.query("topic").as_deref() != Some("workspace_billing_limits") {
-        return Err(Problem::field("topic", "must be workspace_billing_limits"));
+    if request.query("topic").as_deref() != Some(TOPIC) {
+        return Err(Problem::field("topic", &format!("must be {TOPIC}")));
     }
     let needs_billing = match request.query("surface").as_deref() {
         Some("app") => false,
@@ -206,10 +270,8 @@ impl Reader {
         }
         let data = serde_json::to_string(&views::LimitsUpdated::from(change)).map_err(|_| Ended)?;
         let id = change.sequence_no;
-        self.send(format!(
-            "id: {id}\nevent: workspace.billing.limits.updated\ndata: {data}\n\n"
-        ))
-        .await?;
+        self.send(format!("id: {id}\nevent: {UPDATED}\ndata: {data}\n\n"))
+            .await?;
         self.told = id;
         Ok(())
     }
@@ -217,7 +279,7 @@ impl Reader {
     /// Tells the reader to refetch. What comes after the subscription's position comes as always.
     async fn resync(&mut self) -> Result<(), Ended> {
         self.told = self.subscription.position();
-        self.send(format!("id: {}\nevent: resync\ndata: {{}}\n\n", self.told))
+        self.send(format!("id: {}\nevent: {RESYNC}\ndata: {{}}\n\n", self.told))
             .await
     }
 

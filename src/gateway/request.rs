@@ -29,10 +29,16 @@ const BODY_DEADLINE: Duration = Duration::from_secs(20);
 type Body = Pin<Box<dyn Stream<Item = Result<Vec<u8>, warp::Error>> + Send + Sync>>;
 
 /// Entries of a page, unless the request says how many.
-const PAGE_DEFAULT: u32 = 50;
+pub const PAGE_DEFAULT: u32 = 50;
 
 /// Entries of a page at most.
-const PAGE_AT_MOST: u32 = 200;
+pub const PAGE_AT_MOST: u32 = 200;
+
+/// Characters of the longest cursor that a page gives, and some more.
+pub const CURSOR_CHARACTERS: usize = 160;
+
+/// Characters of the key under which a write is done once.
+pub const IDEMPOTENCY_KEY_CHARACTERS: usize = 128;
 
 /// Which page of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +135,8 @@ impl Request {
     pub fn page(&self) -> Result<Page, Problem> {
         let after = match self.query("cursor") {
             Some(cursor) => Some(
-                cursor
-                    .parse()
-                    .map_err(|_| Problem::field("cursor", "must be the nextCursor of the page before"))?,
+                wire::digits(&cursor)
+                    .ok_or_else(|| Problem::field("cursor", "must be the nextCursor of the page before"))?,
             ),
             None => None,
         };
@@ -149,7 +154,7 @@ impl Request {
         let Some(limit) = self.query("limit") else {
             return Ok(PAGE_DEFAULT);
         };
-        let limit = limit.parse().ok().filter(|limit| (1..=PAGE_AT_MOST).contains(limit));
+        let limit = wire::digits(&limit).filter(|limit| (1..=PAGE_AT_MOST).contains(limit));
         let sentence = format!("must be a whole number from 1 to {PAGE_AT_MOST}");
         limit.ok_or_else(|| Problem::field("limit", &sentence))
     }
@@ -164,7 +169,7 @@ impl Request {
             None => self.header("x-command-id")?,
         };
         if let Some(key) = key {
-            wire::bounded(key, 128).map_err(|text| Problem::field("idempotencyKey", &text))?;
+            wire::bounded(key, IDEMPOTENCY_KEY_CHARACTERS).map_err(|text| Problem::field("idempotencyKey", &text))?;
         }
         Ok(key.map(str::to_owned))
     }

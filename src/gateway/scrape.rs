@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json as value;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use warp::filters::BoxedFilter;
@@ -11,6 +12,7 @@ use warp::http::header::CONTENT_TYPE;
 use warp::reply::{Reply, Response};
 use warp::{Filter, path};
 
+use super::description::{Description, Operation};
 use super::request::{Answer, Request, request};
 use super::{Gateway, MAX_READERS};
 use crate::meters::{DatabaseFigures, OwnFigures};
@@ -22,12 +24,21 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long the database may take to answer. The rest must arrive before Prometheus gives up, after ten seconds.
 const DEADLINE: Duration = Duration::from_secs(3);
 
+/// What Prometheus reads.
+const CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// The route of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     path!("metrics")
         .and(request(gateway))
         .then(|request: Request| request.answer("GET", metrics))
         .boxed()
+}
+
+/// What the route takes and answers.
+pub fn describe(description: &mut Description) {
+    let metrics = Operation::get("metrics", "/metrics", "What is counted, for Prometheus");
+    description.add(metrics.answers_as(200, "In the text format 0.0.4", CONTENT, value!({"type": "string"})));
 }
 
 async fn metrics(request: Request) -> Answer {
@@ -41,7 +52,7 @@ async fn metrics(request: Request) -> Answer {
     };
     let text = gateway.meters.render(own, database);
     let mut response = text.into_response();
-    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let content_type = HeaderValue::from_static(CONTENT);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     Ok(response)
 }

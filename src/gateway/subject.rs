@@ -11,25 +11,27 @@ impl Request {
     /// `X-Workspace-Slug`, the query `workspaceSlug`, the workspace of the token that the caller came with.
     ///
     /// # Errors
-    /// `SUBJECT_REQUIRED` when it names none, `VALIDATION_FAILED` when the name cannot be one.
+    /// `SUBJECT_REQUIRED` when it names none, `VALIDATION_FAILED` when a name cannot be one, be it one that does not count.
     pub fn subject(&self) -> Result<Subject, Problem> {
-        let named = |header: &'static str, parameter: &str| match self.header(header)? {
-            Some(text) => Ok::<_, Problem>(Some(text.to_owned())),
-            None => Ok(self.query(parameter)),
-        };
-        if let Some(text) = named("x-billable-entity-id", "billableEntityId")? {
-            // Rust's own parser would take a leading +.
-            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-            return text
-                .parse()
-                .ok()
-                .filter(|_| is_number)
-                .map(Subject::Entity)
-                .ok_or_else(|| Problem::field("billableEntityId", "must be a billable entity's id"));
-        }
-        if let Some(slug) = named("x-workspace-slug", "workspaceSlug")? {
-            wire::bounded(&slug, 64).map_err(|text| Problem::field("workspaceSlug", &text))?;
-            return Ok(Subject::Workspace(slug));
+        let entities = [
+            self.header("x-billable-entity-id")?.map(str::to_owned),
+            self.query("billableEntityId"),
+        ];
+        let slugs = [
+            self.header("x-workspace-slug")?.map(str::to_owned),
+            self.query("workspaceSlug"),
+        ];
+        let entities = entities.into_iter().flatten().map(|text| {
+            let id = wire::digits(&text).map(Subject::Entity);
+            id.ok_or_else(|| Problem::field("billableEntityId", "must be a billable entity's id"))
+        });
+        let slugs = slugs.into_iter().flatten().map(|slug| {
+            let is_bounded = wire::bounded(&slug, 64).map_err(|text| Problem::field("workspaceSlug", &text));
+            is_bounded.map(|()| Subject::Workspace(slug))
+        });
+        let named: Vec<Subject> = entities.chain(slugs).collect::<Result<_, Problem>>()?;
+        if let Some(subject) = named.into_iter().next() {
+            return Ok(subject);
         }
         if let Some(user) = self.user.get() {
             return Ok(Subject::Workspace(user.workspace_slug.clone()));

@@ -4,6 +4,9 @@ mod ledger;
 
 use chrono::NaiveDateTime;
 use serde::{Serialize, Serializer};
+use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::procedures::{billing, entitlement};
 
@@ -19,8 +22,22 @@ impl Serialize for Instant {
     }
 }
 
+impl PartialSchema for Instant {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .pattern(Some(
+                "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z$",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Instant {}
+
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List<T> {
     entries: Vec<T>,
@@ -49,7 +66,7 @@ impl<T> List<T> {
 }
 
 /// Who holds entitlements.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BillableEntity {
     id: u64,
@@ -82,7 +99,7 @@ impl From<billing::BillableEntity> for BillableEntity {
 }
 
 /// What a subject may use of one definition.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limitation {
     code: String,
@@ -135,7 +152,7 @@ impl From<entitlement::Limitation> for Limitation {
 }
 
 /// What a subject may use, of everything asked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limitations {
     billable_entity: BillableEntity,
@@ -162,7 +179,7 @@ impl Limitations {
 }
 
 /// One grant, with what is left of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
     id: u64,
@@ -211,7 +228,7 @@ impl From<entitlement::Grant> for Grant {
 }
 
 /// One use, as it stands in the ledger.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Consumption {
     limitation_code: String,
@@ -238,7 +255,7 @@ impl From<entitlement::Consumption> for Consumption {
 }
 
 /// An amount that was set aside, and what became of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Hold {
     id: u64,
@@ -273,7 +290,7 @@ impl From<entitlement::Hold> for Hold {
 }
 
 /// `data` of a `workspace.billing.limits.updated` event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsUpdated<'a> {
     workspace_id: u64,

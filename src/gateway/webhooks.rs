@@ -7,6 +7,7 @@ use chrono::Utc;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use utoipa::ToSchema;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -14,6 +15,8 @@ use warp::path;
 use warp::reply::Response;
 
 use super::Gateway;
+use super::description::shapes::Visible;
+use super::description::{Description, Operation};
 use super::problem::{Problem, Transport};
 use super::request::{Answer, Request, json, request};
 use super::wire::{self, Text, required, text};
@@ -32,15 +35,34 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
+/// What the route takes and answers.
+pub fn describe(description: &mut Description) {
+    let stripe = Operation::post(
+        "receiveStripeEvent",
+        "/api/billing/webhooks/stripe",
+        "An event of the payment provider, signed by it",
+    );
+    description.add(
+        stripe
+            .or_by("signature")
+            .body::<Envelope>()
+            .answers::<Receipt>(200, "It is kept, and what it says is done")
+            .refuses(&[Code::EventNotApplied]),
+    );
+}
+
 /// What every event has. What else is in it, the procedure reads.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct Envelope {
+    #[schema(value_type = Visible<64>)]
     id: Option<Text<64>>,
+    #[schema(value_type = Visible<128>)]
     r#type: Option<Text<128>>,
+    #[schema(value_type = Option<Visible<64>>)]
     api_version: Option<Text<64>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Receipt {
     received: bool,
     outcome: String,

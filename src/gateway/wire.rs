@@ -1,14 +1,22 @@
 //! What requests are made of. Checked here is only what has a form: whether it means anything, the procedures say.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, SubsecRound, Timelike, Utc};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
+use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Problem, Transport};
+
+/// The largest amount: the last whole number that every client can read.
+pub const AMOUNT_AT_MOST: i64 = 9_007_199_254_740_991;
 
 /// Reads a body. Unknown fields, and values of another type, are errors that name their path.
 ///
@@ -86,9 +94,30 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
     }
 }
 
+impl<const MAX: usize> PartialSchema for Text<MAX> {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .max_length(Some(MAX))
+            .into()
+    }
+}
+
+impl<const MAX: usize> ToSchema for Text<MAX> {
+    fn name() -> Cow<'static, str> {
+        format!("Text{MAX}").into()
+    }
+}
+
 /// The text in an optional field.
 pub fn text<const MAX: usize>(field: &Option<Text<MAX>>) -> Option<&str> {
     field.as_ref().map(|text| text.0.as_str())
+}
+
+/// A number that is written in digits alone: Rust's own parser would take a leading `+`.
+pub fn digits<T: FromStr>(text: &str) -> Option<T> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 /// Whether `text` has at most `max` characters.
@@ -152,6 +181,22 @@ impl Instant {
     }
 }
 
+impl PartialSchema for Instant {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .pattern(Some("^(19[7-9][0-9]|[2-9][0-9]{3})-"))
+            .into()
+    }
+}
+
+impl ToSchema for Instant {
+    fn name() -> Cow<'static, str> {
+        "GivenInstant".into()
+    }
+}
+
 /// A JSON object that the engine keeps and never reads. The procedure bounds its size; this keeps what MySQL cannot even
 /// parse (100 levels, keys of 64 KiB) away from it.
 #[derive(Debug, Clone)]
@@ -178,6 +223,18 @@ impl<'de> Deserialize<'de> for Metadata {
         Ok(Metadata(value))
     }
 }
+
+impl PartialSchema for Metadata {
+    fn schema() -> RefOr<Schema> {
+        let description = "Up to 2048 bytes, and at most 32 deep";
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some(description))
+            .into()
+    }
+}
+
+impl ToSchema for Metadata {}
 
 fn depth(value: &serde_json::Value) -> usize {
     match value {

@@ -116,7 +116,6 @@ async fn what_is_no_request_is_told_why() {
         "/api/billing/limitations/x",
         "/api/billing/entities/a",
         "/api/nothing",
-        "/openapi.json",
     ] {
         assert_eq!(
             refusal(gateway.request(Method::GET, path)).await,

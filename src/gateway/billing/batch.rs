@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json as value};
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::Form;
 use super::consume::{Accepted, Consume, accepted};
 use crate::error::Code;
 use crate::gateway::caller::Needs;
+use crate::gateway::description::{Description, Operation, shapes};
 use crate::gateway::problem::{Problem, Transport};
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::wire::{self, Object, required};
@@ -19,21 +21,44 @@ use crate::procedures::entitlement::ConsumeRequest;
 /// Requests of a batch, as many as the procedure takes.
 const MAX_REQUESTS: usize = 1_000;
 
-#[derive(Deserialize)]
+/// What the route takes and answers.
+pub(super) fn describe(description: &mut Description) {
+    let batch = Operation::post(
+        "consumeBatch",
+        "/api/billing/consume/batch",
+        "Many uses, of many subjects; each is answered on its own",
+    );
+    let mut schema = shapes::of::<Batch>();
+    // What is wrong with one is told in its place, so that nothing in it makes the batch wrong.
+    schema["properties"]["requests"] = shapes::array(value!({"type": "object"}), 1, MAX_REQUESTS);
+    let request =
+        value!({"workspaceSlug": "acme", "limitationCode": "ai.credits", "amount": 1, "usageEventKey": "order-82"});
+    description.add(
+        batch
+            .by(Needs::Service)
+            .body_as::<Batch>(schema)
+            .example(value!({"requests": [request]}))
+            .answers::<BatchAnswer>(200, "What became of each, in their order"),
+    );
+}
+
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Batch {
     /// Read one by one, so that what is wrong with one does not stop the others.
+    #[schema(required, value_type = Vec<Object>)]
     requests: Option<Vec<Object<Map<String, Value>>>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct BatchAnswer {
     results: Vec<Outcome>,
 }
 
 /// What became of one request; a problem has a `status` of its own.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = BatchOutcome)]
 enum Outcome {
     Accepted {
         status: u16,

@@ -1,34 +1,102 @@
 //! `POST /api/billing/check` and `…/check/batch`: what a use would be answered now. Nothing is written.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json as value};
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::{Form, MAX_ITEMS, failed};
 use crate::error::{Code, Error};
 use crate::gateway::caller::Needs;
+use crate::gateway::description::shapes::{self, Amount, Count, Id};
+use crate::gateway::description::{Description, Operation};
 use crate::gateway::problem::Problem;
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
-use crate::gateway::wire::{Object, Text, Whole, required};
+use crate::gateway::wire::{AMOUNT_AT_MOST, Object, Text, Whole, required};
 use crate::procedures::entitlement::{self, CheckItem, CheckOutcome, Pair};
 
+/// Subjects of a batch, and codes of it, as many as the procedure takes.
+const MAX_PAIRED: usize = 100;
+
+/// What the routes take and answer.
+pub(super) fn describe(description: &mut Description) {
+    let check = Operation::post(
+        "check",
+        "/api/billing/check",
+        "What a use would be answered now; nothing is written",
+    );
+    description.add(
+        check
+            .by(Needs::Service)
+            .subject()
+            .body_as::<Check>(schema())
+            .with::<Item>()
+            .example(value!({"limitationCode": "ai.credits", "amount": 20}))
+            .answers::<CheckAnswer>(200, "Whether it would be booked")
+            .refuses(&[
+                Code::CapabilityNotFound,
+                Code::DefinitionNotFound,
+                Code::DefinitionInactive,
+                Code::NotConsumable,
+            ]),
+    );
+    let batch = Operation::post(
+        "checkBatch",
+        "/api/billing/check/batch",
+        "Which of many subjects may use which of many limits",
+    );
+    let mut schema = shapes::of::<CheckBatch>();
+    schema["properties"]["billableEntityIds"] = shapes::array(shapes::of::<Id>(), 1, MAX_PAIRED);
+    schema["properties"]["codes"] = shapes::array(shapes::of::<Text<64>>(), 1, MAX_PAIRED);
+    description.add(
+        batch
+            .by(Needs::Service)
+            .body_as::<CheckBatch>(schema)
+            .example(value!({"billableEntityIds": [1], "codes": ["ai.credits"]}))
+            .answers::<BatchAnswer>(200, "An answer for each subject and each code that there is"),
+    );
+}
+
+/// The schema of a body: a limit, by its code or by a capability, or items of which each names one.
+fn schema() -> Value {
+    let item = shapes::of::<Item>();
+    let items = shapes::one_of(
+        &item,
+        &[("limitationCode", &["capability"]), ("capability", &["limitationCode"])],
+    );
+    let mut schema = shapes::of::<Check>();
+    schema["properties"]["items"] = shapes::array(items, 1, MAX_ITEMS);
+    let alternatives: [(&str, &[&str]); 3] = [
+        ("limitationCode", &["capability", "items"]),
+        ("capability", &["limitationCode", "items"]),
+        ("items", &["limitationCode", "capability", "amount", "currentCount"]),
+    ];
+    shapes::one_of(&schema, &alternatives)
+}
+
 /// Either `items`, or the fields of the only one.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Check {
+    #[schema(value_type = Option<Vec<Object>>)]
     items: Option<Vec<Object<Item>>>,
     capability: Option<Text<64>>,
     limitation_code: Option<Text<64>>,
+    #[schema(value_type = Option<Amount>)]
     amount: Option<Whole>,
+    #[schema(value_type = Option<Count>)]
     current_count: Option<Whole>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Item {
     capability: Option<Text<64>>,
     limitation_code: Option<Text<64>>,
+    #[schema(value_type = Option<Amount>)]
     amount: Option<Whole>,
+    #[schema(value_type = Option<Count>)]
     current_count: Option<Whole>,
 }
 
@@ -82,15 +150,15 @@ impl Check {
 /// The procedure trusts the count, which is only the caller's, and would compute with any number.
 fn counted(path: &str, item: &Item) -> Result<(), Problem> {
     match item.current_count {
-        Some(Whole(count)) if !(0..=9_007_199_254_740_991).contains(&count) => {
-            let text = "must be a whole number from 0 to 9007199254740991";
-            Err(Problem::field(path, text))
+        Some(Whole(count)) if !(0..=AMOUNT_AT_MOST).contains(&count) => {
+            let text = format!("must be a whole number from 0 to {AMOUNT_AT_MOST}");
+            Err(Problem::field(path, &text))
         }
         _ => Ok(()),
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct CheckAnswer {
     allowed: bool,
@@ -141,20 +209,23 @@ pub async fn check(mut request: Request) -> Answer {
     Ok(json(StatusCode::OK, &answer))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CheckBatch {
+    #[schema(value_type = Vec<u64>)]
     billable_entity_ids: Option<Vec<u64>>,
+    #[schema(value_type = Vec<Text<64>>)]
     codes: Option<Vec<Text<64>>>,
+    #[schema(value_type = Option<Amount>)]
     amount: Option<Whole>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct BatchAnswer {
     results: Vec<PairAnswer>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PairAnswer {
     billable_entity_id: u64,

@@ -1,38 +1,101 @@
 //! `POST /api/billing/consume`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json as value};
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::refusal::refused;
 use super::{Form, MAX_ITEMS, failed};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::gateway::caller::Needs;
+use crate::gateway::description::shapes::{self, Amount, Visible};
+use crate::gateway::description::{Description, Operation};
 use crate::gateway::problem::Problem;
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{Instant, Metadata, Object, Text, Whole};
 use crate::procedures::entitlement::{ConsumeItem, ConsumeRequest, Outcome};
 
+/// What the route takes and answers.
+pub(super) fn describe(description: &mut Description) {
+    let consume = Operation::post(
+        "consume",
+        "/api/billing/consume",
+        "Uses what a limit allows, or nothing of it",
+    );
+    description.add(
+        consume
+            .by(Needs::Service)
+            .subject()
+            .once_if("where the body has no usageEventKey")
+            .body_as::<Consume>(schema())
+            .with::<Item>()
+            .example(value!({"limitationCode": "ai.credits", "amount": 20, "usageEventKey": "order-81"}))
+            .answers::<Accepted>(200, "It is booked, or was before")
+            .refuses(REFUSALS),
+    );
+}
+
+/// What a use may be refused with.
+pub(super) const REFUSALS: &[Code] = &[
+    Code::CapabilityNotFound,
+    Code::DefinitionNotFound,
+    Code::DefinitionInactive,
+    Code::NotConsumable,
+    Code::OccurredAtOutsideWindow,
+    Code::BillingLimitExceeded,
+    Code::BillingCapacityLocked,
+];
+
+/// The schema of a body: a limit, by its code or by a capability, or items of which each names one.
+pub(super) fn schema() -> Value {
+    let item = shapes::of::<Item>();
+    let items = shapes::one_of(
+        &item,
+        &[("limitationCode", &["capability"]), ("capability", &["limitationCode"])],
+    );
+    let mut schema = shapes::of::<Consume>();
+    schema["properties"]["items"] = shapes::array(items, 1, MAX_ITEMS);
+    let of_item: Vec<&str> = item["properties"]
+        .as_object()
+        .into_iter()
+        .flat_map(|fields| fields.keys().map(String::as_str))
+        .collect();
+    let alternatives: [(&str, &[&str]); 3] = [
+        ("limitationCode", &["capability", "items"]),
+        ("capability", &["limitationCode", "items"]),
+        ("items", &of_item),
+    ];
+    shapes::one_of(&schema, &alternatives)
+}
+
 /// Either `items`, or the fields of the only one.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Consume {
+    #[schema(value_type = Option<Vec<Object>>)]
     items: Option<Vec<Object<Item>>>,
+    #[schema(value_type = Option<Visible<128>>)]
     pub(super) usage_event_key: Option<Text<256>>,
     capability: Option<Text<64>>,
     limitation_code: Option<Text<64>>,
+    #[schema(value_type = Option<Amount>)]
     amount: Option<Whole>,
+    #[schema(value_type = Option<Visible<64>>)]
     reason_code: Option<Text<128>>,
     occurred_at: Option<Instant>,
     metadata: Option<Metadata>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Item {
     capability: Option<Text<64>>,
     limitation_code: Option<Text<64>>,
+    #[schema(value_type = Option<Amount>)]
     amount: Option<Whole>,
+    #[schema(value_type = Option<Visible<64>>)]
     reason_code: Option<Text<128>>,
     occurred_at: Option<Instant>,
     metadata: Option<Metadata>,
@@ -87,7 +150,7 @@ impl Consume {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Accepted {
     outcome: &'static str,
     pub(super) replayed: bool,

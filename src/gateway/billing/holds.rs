@@ -1,35 +1,105 @@
 //! `/api/billing/holds/…`: amounts that are set aside for a while.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json as value;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::failed_at_key;
 use super::refusal::refused;
+use crate::error::Code;
 use crate::gateway::caller::Needs;
+use crate::gateway::description::shapes::{self, Amount, HoldSeconds, Visible};
+use crate::gateway::description::{Description, Operation};
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{Metadata, Text, Whole, text};
 use crate::procedures::entitlement::{self, Held, HoldFields, HoldOutcome};
 
-#[derive(Deserialize)]
+/// What the routes take and answer.
+pub(super) fn describe(description: &mut Description) {
+    let make = Operation::post("hold", "/api/billing/holds", "Sets an amount aside for a while");
+    let alternatives: [(&str, &[&str]); 2] = [("limitationCode", &["capability"]), ("capability", &["limitationCode"])];
+    description.add(
+        make.by(Needs::Service)
+            .subject()
+            .once_if("where the body has no usageEventKey")
+            .body_as::<MakeHold>(shapes::one_of(&shapes::of::<MakeHold>(), &alternatives))
+            .example(value!({"limitationCode": "ai.credits", "amount": 20, "usageEventKey": "draft-7"}))
+            .makes::<HoldAnswer>()
+            .refuses(&[
+                Code::CapabilityNotFound,
+                Code::DefinitionNotFound,
+                Code::DefinitionInactive,
+                Code::NotConsumable,
+                Code::BillingLimitExceeded,
+                Code::BillingCapacityLocked,
+            ]),
+    );
+    let find = Operation::get(
+        "findHold",
+        "/api/billing/holds/{holdId}",
+        "A hold, and what became of it",
+    );
+    description.add(
+        find.by(Needs::Service)
+            .id("holdId", 64)
+            .answers::<HoldAnswer>(200, "With the limitation")
+            .refuses(&[Code::HoldNotFound]),
+    );
+    let resolved = [Code::HoldNotFound, Code::HoldAlreadyResolved, Code::HoldExpired];
+    let commit = Operation::post(
+        "commitHold",
+        "/api/billing/holds/{holdId}/commit",
+        "Uses what is held, or a part, and frees the rest",
+    );
+    description.add(
+        commit
+            .by(Needs::Service)
+            .id("holdId", 64)
+            .body::<CommitHold>()
+            .answers::<HoldAnswer>(200, "With the limitation")
+            .refuses(&resolved)
+            .refuses(&[Code::HoldAmountExceeded]),
+    );
+    let release = Operation::post(
+        "releaseHold",
+        "/api/billing/holds/{holdId}/release",
+        "Frees what is held",
+    );
+    description.add(
+        release
+            .by(Needs::Service)
+            .id("holdId", 64)
+            .answers::<HoldAnswer>(200, "With the limitation")
+            .refuses(&resolved),
+    );
+}
+
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MakeHold {
     capability: Option<Text<64>>,
     limitation_code: Option<Text<64>>,
+    #[schema(value_type = Amount)]
     amount: Option<Whole>,
+    #[schema(value_type = Option<HoldSeconds>)]
     ttl_seconds: Option<i32>,
+    #[schema(value_type = Option<Visible<128>>)]
     usage_event_key: Option<Text<256>>,
+    #[schema(value_type = Option<Visible<64>>)]
     reason_code: Option<Text<128>>,
     metadata: Option<Metadata>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CommitHold {
+    #[schema(value_type = Option<Amount>)]
     amount: Option<Whole>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct HoldAnswer {
     hold: views::Hold,
     limitation: views::Limitation,

@@ -1,17 +1,62 @@
 //! `GET /api/billing/limitations/{code}/ledger` and `…/history`: what was ever recorded of a limit, and how it stood over time.
 
+use serde_json::json as value;
 use warp::http::StatusCode;
 
 use super::segment;
+use crate::error::Code;
 use crate::gateway::caller::Needs;
+use crate::gateway::description::{Description, Operation, shapes};
 use crate::gateway::problem::Problem;
-use crate::gateway::request::{Answer, Request, json};
+use crate::gateway::request::{Answer, CURSOR_CHARACTERS, Request, json};
 use crate::gateway::views;
-use crate::gateway::wire::{Instant, bounded};
+use crate::gateway::wire::{Instant, Text, bounded};
 use crate::procedures::entitlement;
 
-/// Characters of the longest cursor that a page gives, and some more.
-const CURSOR_CHARACTERS: usize = 160;
+/// What the routes take and answer.
+pub(super) fn describe(description: &mut Description) {
+    let ledger = Operation::get(
+        "ledger",
+        "/api/billing/limitations/{code}/ledger",
+        "All that was ever recorded of a limit, newest first",
+    );
+    description.add(
+        ledger
+            .by(Needs::Workspace)
+            .segment("code", shapes::of::<Text<64>>())
+            .subject()
+            .page_by_cursor()
+            .answers::<views::List<views::LedgerEntry>>(200, "A page of entries")
+            .naming::<views::LedgerEntry>()
+            .refuses(&[Code::DefinitionNotFound]),
+    );
+    let history = Operation::get(
+        "history",
+        "/api/billing/limitations/{code}/history",
+        "How a limit stood at each step of a time, for a chart of at most 1,000 points",
+    );
+    description.add(
+        history
+            .by(Needs::Workspace)
+            .segment("code", shapes::of::<Text<64>>())
+            .subject()
+            .parameter("query", "from", "The first instant", shapes::of::<Instant>())
+            .parameter(
+                "query",
+                "to",
+                "The end; now, if it is not given",
+                shapes::of::<Instant>(),
+            )
+            .parameter(
+                "query",
+                "step",
+                "From point to point",
+                value!({"enum": ["hour", "day"], "default": "day"}),
+            )
+            .answers::<views::History>(200, "The points, oldest first")
+            .refuses(&[Code::DefinitionNotFound]),
+    );
+}
 
 pub async fn page(request: Request, code: String) -> Answer {
     request.caller(Needs::Workspace).await?;

@@ -1,14 +1,31 @@
 //! `GET /api/billing/plan-state`: which plan a subject is on.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::super::caller::Needs;
+use super::super::description::{Description, Operation};
 use super::super::request::{Answer, Request, json};
 use super::super::views::Instant;
 use crate::procedures::billing::{self, AvailablePlan, PlanEntitlement, PlanOfSubject};
 
-#[derive(Serialize)]
+/// What the route takes and answers.
+pub(super) fn describe(description: &mut Description) {
+    let plan_state = Operation::get(
+        "planState",
+        "/api/billing/plan-state",
+        "Which plan a subject is on, was on and will be on",
+    );
+    description.add(
+        plan_state
+            .by(Needs::Workspace)
+            .subject()
+            .answers::<PlanState>(200, "With the plans that there are"),
+    );
+}
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PlanState {
     current_plan: Option<Plan>,
@@ -17,8 +34,9 @@ struct PlanState {
     history: Vec<Plan>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PlanOfSubject)]
 struct Plan {
     assignment_id: u64,
     plan_code: String,
@@ -47,8 +65,9 @@ impl From<PlanOfSubject> for Plan {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AvailablePlan)]
 struct Available {
     plan_code: String,
     plan_name: String,
@@ -67,8 +86,9 @@ impl From<AvailablePlan> for Available {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PlanEntitlement)]
 struct Entitlement {
     code: String,
     name: String,

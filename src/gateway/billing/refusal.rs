@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::error::{Code, Error};
 use crate::gateway::problem::Problem;
@@ -9,9 +10,9 @@ use crate::gateway::views;
 use crate::procedures::entitlement::Refusal;
 
 /// `details` of `BILLING_LIMIT_EXCEEDED`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct LimitExceeded {
+pub struct LimitExceeded {
     limitation_code: String,
     billable_entity_id: u64,
     reason: &'static str,
@@ -26,9 +27,9 @@ struct LimitExceeded {
 }
 
 /// `details` of `BILLING_CAPACITY_LOCKED`: time does not help, only less of it does.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct CapacityLocked {
+pub struct CapacityLocked {
     limitation_code: String,
     used: i64,
     cap: i64,

@@ -4,10 +4,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
+use serde_json::json as value;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::gateway::caller::Needs;
+use crate::gateway::description::shapes::Visible;
+use crate::gateway::description::{Description, Operation, shapes};
 use crate::gateway::problem::{Problem, Transport};
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::tokens::{Surface, WorkspaceUser};
@@ -24,17 +28,47 @@ const TTL_AT_MOST: i64 = 86_400;
 /// Permissions in a token at most. With them it still fits a header.
 const MAX_PERMISSIONS: usize = 64;
 
-#[derive(Deserialize)]
+/// What the route takes and answers.
+pub(super) fn describe(description: &mut Description) {
+    let make = Operation::post(
+        "makeWorkspaceToken",
+        "/api/billing/workspace-tokens",
+        "A token for a user of a workspace",
+    );
+    let mut schema = shapes::of::<MakeToken>();
+    let fields = &mut schema["properties"];
+    fields["userId"]["minLength"] = value!(1);
+    fields["permissions"] = shapes::array(shapes::of::<Visible<64>>(), 0, MAX_PERMISSIONS);
+    fields["permissions"]["type"] = value!(["array", "null"]);
+    fields["surface"] = value!({"enum": ["app", "admin"]});
+    fields["ttlSeconds"] =
+        value!({"type": ["integer", "null"], "minimum": 1, "maximum": TTL_AT_MOST, "default": TTL_DEFAULT});
+    description.add(
+        make.by(Needs::Service)
+            .body_as::<MakeToken>(schema)
+            .example(value!({"workspaceSlug": "acme", "userId": "user-1", "permissions": [], "surface": "app"}))
+            .answers::<TokenAnswer>(201, "It cannot be taken back, and ends soon")
+            .refuses(&[Code::SubjectNotFound])
+            .fails(&[Transport::TokensNotConfigured]),
+    );
+}
+
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MakeToken {
+    #[schema(value_type = Text<64>)]
     workspace_slug: Option<Text<64>>,
+    #[schema(value_type = String, max_length = 128)]
     user_id: Option<Text<128>>,
+    #[schema(value_type = Option<Vec<String>>)]
     permissions: Option<Vec<Text<64>>>,
+    #[schema(value_type = String)]
     surface: Option<Text<16>>,
+    #[schema(value_type = Option<i64>)]
     ttl_seconds: Option<Whole>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TokenAnswer {
     token: String,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json as value;
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
@@ -10,10 +12,14 @@ use warp::{Filter, path};
 
 use super::super::Gateway;
 use super::super::caller::Needs;
+use super::super::description::shapes::{self, Id, Quantity};
+use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::{self, Instant as Moment};
 use super::super::wire::{Instant, Text, required};
+use super::whose;
+use crate::error::Code;
 use crate::procedures::billing::{self, AssignFields};
 
 /// The routes of plan assignments.
@@ -34,8 +40,56 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     assignments.or(cancel).unify().boxed()
 }
 
+/// What the routes take and answer.
+pub(super) fn describe(description: &mut Description) {
+    let list = Operation::get(
+        "listAssignments",
+        "/api/console/billing/plan-assignments",
+        "Subjects on plans, newest first",
+    );
+    description.add(
+        list.by(Needs::Admin)
+            .parameter("query", "billableEntityId", "Only of this one", shapes::of::<Id>())
+            .page_by_id()
+            .answers::<views::List<Assignment>>(200, "A page of assignments")
+            .refuses(&[Code::SubjectNotFound]),
+    );
+    let assign = Operation::post(
+        "assignPlan",
+        "/api/console/billing/plan-assignments",
+        "Puts a subject on a plan, now or later, in place of the one that it is on",
+    );
+    description.add(
+        assign
+            .by(Needs::Admin)
+            .once()
+            .body::<AssignPlan>()
+            .example(value!({"billableEntityId": 1, "planCode": "pro"}))
+            .makes::<AssignmentAnswer>()
+            .refuses(&[
+                Code::SubjectNotFound,
+                Code::PlanNotFound,
+                Code::PlanArchived,
+                Code::DefinitionInactive,
+            ]),
+    );
+    let cancel = Operation::post(
+        "cancelAssignment",
+        "/api/console/billing/plan-assignments/{assignmentId}/cancel",
+        "Takes a subject off a plan now",
+    );
+    description.add(
+        cancel
+            .by(Needs::Admin)
+            .id("assignmentId", 64)
+            .once()
+            .answers::<AssignmentAnswer>(200, "As it is now")
+            .refuses(&[Code::AssignmentNotFound]),
+    );
+}
+
 /// A subject on a plan: it was, is or will be.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Assignment {
     id: u64,
@@ -79,18 +133,21 @@ impl From<billing::Assignment> for Assignment {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AssignPlan {
+    #[schema(value_type = Id)]
     billable_entity_id: Option<u64>,
+    #[schema(value_type = Text<64>)]
     plan_code: Option<Text<64>>,
+    #[schema(value_type = Option<Quantity>)]
     quantity: Option<u32>,
     effective_at: Option<Instant>,
     period_start_at: Option<Instant>,
     period_end_at: Option<Instant>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct AssignmentAnswer {
     assignment: Assignment,
     limitations: Vec<views::Limitation>,
@@ -142,16 +199,7 @@ async fn cancel(request: Request, assignment_id: u64) -> Answer {
 
 async fn list(request: Request) -> Answer {
     request.caller(Needs::Admin).await?;
-    let subject_id = match request.query("billableEntityId") {
-        // Rust's own parser would take a leading +.
-        Some(id) => Some(
-            id.parse()
-                .ok()
-                .filter(|_| id.bytes().all(|byte| byte.is_ascii_digit()))
-                .ok_or_else(|| Problem::field("billableEntityId", "must be a billable entity's id"))?,
-        ),
-        None => None,
-    };
+    let subject_id = whose(&request)?;
     let page = request.page()?;
     let rows = billing::list_assignments(&request.gateway.database, subject_id, page.after, page.limit + 1).await?;
     let list: views::List<Assignment> = views::List::new(rows, page.limit, |row| row.id.to_string());

@@ -1,11 +1,13 @@
 //! What the routes of definitions, plans and products share: versions as ETags, and edits that are refused.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json as value};
+use utoipa::ToSchema;
 use warp::http::header::ETAG;
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
+use super::super::description::shapes::{self, Visible};
 use super::super::problem::{Problem, Transport};
 use super::super::request::{Request, json};
 use super::super::views::Instant;
@@ -39,8 +41,26 @@ impl Versioned for Definition {
     }
 }
 
+/// What an edit of the catalogue may be refused with, beside what is wrong with it.
+pub const REFUSALS: &[Code] = &[Code::CodeTaken, Code::PriceTaken, Code::UnknownEntitlementCode];
+
+/// The schema of a plan or a product as it is written, with entitlements of this schema. A new one has a code, which stays.
+pub fn item_schema(entitlement: Value, is_new: bool) -> Value {
+    let fields = value!({
+        "code": {"type": "string", "pattern": "^[a-z][a-z0-9_.-]{0,63}$"},
+        "name": shapes::name(160),
+        "archived": {"type": "boolean"},
+        "providerPriceIds": shapes::array(shapes::of::<Visible<255>>(), 0, 100),
+        "entitlements": shapes::array(entitlement, 0, 100),
+    });
+    let required: &[&str] = if is_new { &["code", "name"] } else { &[] };
+    let mut schema = shapes::object(fields, required);
+    schema["properties"]["providerPriceIds"]["uniqueItems"] = value!(true);
+    schema
+}
+
 /// A plan or a product.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemView {
     id: u32,
@@ -48,7 +68,9 @@ pub struct ItemView {
     name: String,
     archived_at: Option<Instant>,
     version: u32,
+    #[schema(value_type = Vec<String>)]
     provider_price_ids: Value,
+    #[schema(value_type = Vec<Object>)]
     entitlements: Value,
     created_at: Instant,
     updated_at: Instant,

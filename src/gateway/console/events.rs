@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::json as value;
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -10,11 +12,14 @@ use warp::{Filter, path};
 
 use super::super::Gateway;
 use super::super::caller::Needs;
+use super::super::description::shapes::{self, Id};
+use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::{Instant, List};
 use super::super::wire;
 use super::whose;
+use crate::error::Code;
 use crate::procedures::billing::purchases::{self, EventWithPayload, EventsAsked};
 
 /// The routes of events.
@@ -32,8 +37,53 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     list.or(find).unify().or(replay).unify().boxed()
 }
 
+/// What the routes take and answer.
+pub(super) fn describe(description: &mut Description) {
+    let list = Operation::get(
+        "listEvents",
+        "/api/console/billing/events",
+        "What the payment provider said, newest first",
+    );
+    description.add(
+        list.by(Needs::Admin)
+            .parameter(
+                "query",
+                "outcome",
+                "Only these",
+                value!({"enum": ["applied", "ignored", "failed"]}),
+            )
+            .parameter("query", "billableEntityId", "Only about this one", shapes::of::<Id>())
+            .page_by_id()
+            .answers::<List<Event>>(200, "A page of events"),
+    );
+    let find = Operation::get(
+        "findEvent",
+        "/api/console/billing/events/{eventId}",
+        "An event, as it was sent",
+    );
+    description.add(
+        find.by(Needs::Admin)
+            .id("eventId", 64)
+            .answers::<EventAnswer>(200, "With what became of it")
+            .refuses(&[Code::EventNotFound]),
+    );
+    let replay = Operation::post(
+        "replayEvent",
+        "/api/console/billing/events/{eventId}/replay",
+        "Applies an event again that failed",
+    );
+    description.add(
+        replay
+            .by(Needs::Admin)
+            .id("eventId", 64)
+            .once()
+            .answers::<EventAnswer>(200, "With what became of it")
+            .refuses(&[Code::EventNotFound]),
+    );
+}
+
 /// An event of the inbox.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Event {
     id: u64,
@@ -70,12 +120,12 @@ impl From<purchases::Event> for Event {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EventAnswer {
     event: WithPayload,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct WithPayload {
     #[serde(flatten)]
     event: Event,

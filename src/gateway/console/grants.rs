@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json as value;
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, path};
 
 use super::super::caller::Needs;
+use super::super::description::shapes::{self, Amount, Id, Priority, Reason};
+use super::super::description::{Description, Operation};
 use super::super::request::{Answer, Request, json, request};
 use super::super::wire::{Instant, Text, Whole, required, text};
 use super::super::{Gateway, views};
+use crate::error::Code;
 use crate::procedures::entitlement::{self, GrantFields};
 
 /// The routes of grants.
@@ -26,20 +31,67 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     grants.or(revoke).unify().boxed()
 }
 
-#[derive(Deserialize)]
+/// What the routes take and answer.
+pub(super) fn describe(description: &mut Description) {
+    let grant = Operation::post(
+        "grant",
+        "/api/console/billing/grants",
+        "Grants an amount of a limit by hand",
+    );
+    let mut schema = shapes::of::<MakeGrant>();
+    schema["properties"]["kind"] = value!({"enum": ["promo", "manual_adjustment", "correction"]});
+    let example =
+        value!({"billableEntityId": 1, "code": "ai.credits", "amount": 500, "kind": "promo", "reason": "A present"});
+    description.add(
+        grant
+            .by(Needs::Admin)
+            .once()
+            .body_as::<MakeGrant>(schema)
+            .example(example)
+            .makes::<GrantAnswer>()
+            .refuses(&[
+                Code::SubjectNotFound,
+                Code::DefinitionNotFound,
+                Code::DefinitionInactive,
+            ]),
+    );
+    let revoke = Operation::post(
+        "revokeGrant",
+        "/api/console/billing/grants/{grantId}/revoke",
+        "Ends a grant now; what was used of it stays used",
+    );
+    description.add(
+        revoke
+            .by(Needs::Admin)
+            .id("grantId", 64)
+            .once()
+            .body::<RevokeGrant>()
+            .example(value!({"reason": "Was a mistake"}))
+            .answers::<GrantAnswer>(200, "As it is now")
+            .refuses(&[Code::GrantNotFound, Code::GrantEnded]),
+    );
+}
+
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MakeGrant {
+    #[schema(value_type = Id)]
     billable_entity_id: Option<u64>,
+    #[schema(value_type = Text<64>)]
     code: Option<Text<64>>,
+    #[schema(value_type = Amount)]
     amount: Option<Whole>,
+    #[schema(value_type = String)]
     kind: Option<Text<32>>,
     effective_at: Option<Instant>,
     expires_at: Option<Instant>,
+    #[schema(value_type = Option<Priority>)]
     priority: Option<i16>,
+    #[schema(value_type = Reason)]
     reason: Option<Text<255>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct GrantAnswer {
     grant: views::Grant,
     limitation: views::Limitation,
@@ -74,9 +126,10 @@ async fn grant(mut request: Request) -> Answer {
     Ok(json(status, &GrantAnswer { grant, limitation }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RevokeGrant {
+    #[schema(value_type = Reason)]
     reason: Option<Text<255>>,
 }
 

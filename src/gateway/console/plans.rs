@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::{Value, json as value};
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
@@ -10,11 +12,14 @@ use warp::{Filter, path};
 
 use super::super::Gateway;
 use super::super::caller::Needs;
+use super::super::description::shapes::{self, Amount, Days};
+use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::List;
 use super::super::wire::Fields;
-use super::catalogue::{ItemView, edited, expected_version, tagged};
+use super::catalogue::{ItemView, REFUSALS, edited, expected_version, item_schema, tagged};
+use crate::error::Code;
 use crate::procedures::billing::catalogue::{self, EditFields, Item};
 
 /// The routes of plans.
@@ -44,7 +49,97 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     plans.or(plan).unify().or(archive).unify().boxed()
 }
 
-#[derive(Serialize)]
+/// What the routes take and answer.
+pub(super) fn describe(description: &mut Description) {
+    let list = Operation::get("listPlans", "/api/console/billing/plans", "Plans, by their ids");
+    description.add(
+        list.by(Needs::Admin)
+            .page_by_id()
+            .answers::<List<ItemView>>(200, "A page of plans"),
+    );
+    let make = Operation::post(
+        "makePlan",
+        "/api/console/billing/plans",
+        "Makes a plan, with its prices and what it grants",
+    );
+    description.add(
+        make.by(Needs::Admin)
+            .once()
+            .content(schema(true))
+            .example(value!({"code": "team", "name": "Team", "entitlements": [{"code": "ai.credits", "valueJson": {"amount": 500}}]}))
+            .makes::<PlanAnswer>()
+            .tagged()
+            .refuses(REFUSALS),
+    );
+    let find = Operation::get("findPlan", "/api/console/billing/plans/{planId}", "A plan");
+    description.add(
+        find.by(Needs::Admin)
+            .id("planId", 32)
+            .answers::<PlanAnswer>(200, "With its version")
+            .tagged()
+            .refuses(&[Code::PlanNotFound]),
+    );
+    let edit = Operation::patch(
+        "editPlan",
+        "/api/console/billing/plans/{planId}",
+        "Changes what is given of a plan",
+    );
+    description.add(
+        edit.by(Needs::Admin)
+            .id("planId", 32)
+            .once()
+            .of_version()
+            .content(schema(false))
+            .example(value!({"name": "Team"}))
+            .answers::<PlanAnswer>(200, "As it is now")
+            .tagged()
+            .refuses(REFUSALS)
+            .refuses(&[Code::PlanNotFound]),
+    );
+    let archive = Operation::post(
+        "archivePlan",
+        "/api/console/billing/plans/{planId}/archive",
+        "Keeps new subjects off a plan",
+    );
+    description.add(
+        archive
+            .by(Needs::Admin)
+            .id("planId", 32)
+            .once()
+            .answers::<PlanAnswer>(200, "As it is now")
+            .tagged()
+            .refuses(&[Code::PlanNotFound]),
+    );
+}
+
+/// The schema of a plan as it is written.
+fn schema(is_new: bool) -> Value {
+    let values = |duration: Value, days: Value, required: &[&str]| {
+        let fields = value!({
+            "amount": shapes::of::<Amount>(),
+            "limit": shapes::of::<Amount>(),
+            "max": shapes::of::<Amount>(),
+            "grantKind": {"enum": ["plan_base", "plan_bonus", null]},
+            "effectivePolicy": {"enum": ["on_assignment_current", "on_period_paid", null]},
+            "durationPolicy": duration,
+            "durationDays": days,
+        });
+        let mut values = shapes::object(fields, required);
+        values["anyOf"] = value!([{"required": ["amount"]}, {"required": ["limit"]}, {"required": ["max"]}]);
+        values
+    };
+    let entitlement = value!({
+        "code": {"type": "string", "maxLength": 64},
+        "schemaVersion": {"enum": [1, null]},
+        "valueJson": {"oneOf": [
+            values(value!({"enum": ["while_current", "period_window", null]}), value!({"type": "null"}), &[]),
+            values(value!({"const": "fixed_duration"}), shapes::of::<Days>(), &["durationPolicy", "durationDays"]),
+        ]},
+    });
+    item_schema(shapes::object(entitlement, &["code", "valueJson"]), is_new)
+}
+
+#[derive(Serialize, ToSchema)]
 struct PlanAnswer {
     plan: ItemView,
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::{Value, json as value};
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
@@ -10,11 +12,14 @@ use warp::{Filter, path};
 
 use super::super::Gateway;
 use super::super::caller::Needs;
+use super::super::description::shapes::{self, Amount, Days};
+use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::List;
 use super::super::wire::Fields;
-use super::catalogue::{ItemView, edited, expected_version, tagged};
+use super::catalogue::{ItemView, REFUSALS, edited, expected_version, item_schema, tagged};
+use crate::error::Code;
 use crate::procedures::billing::catalogue::{self, EditFields, Item};
 
 /// The routes of products.
@@ -41,7 +46,80 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     products.or(product).unify().boxed()
 }
 
-#[derive(Serialize)]
+/// What the routes take and answer.
+pub(super) fn describe(description: &mut Description) {
+    let list = Operation::get(
+        "listProducts",
+        "/api/console/billing/products",
+        "Products, by their ids",
+    );
+    description.add(
+        list.by(Needs::Admin)
+            .page_by_id()
+            .answers::<List<ItemView>>(200, "A page of products"),
+    );
+    let make = Operation::post(
+        "makeProduct",
+        "/api/console/billing/products",
+        "Makes a product, with its prices and what it grants",
+    );
+    let credits = value!({"code": "ai.credits", "amount": 500, "grantKind": "one_off_topup"});
+    description.add(
+        make.by(Needs::Admin)
+            .once()
+            .content(schema(true))
+            .example(value!({"code": "credits_500", "name": "500 credits", "entitlements": [credits]}))
+            .makes::<ProductAnswer>()
+            .tagged()
+            .refuses(REFUSALS),
+    );
+    let find = Operation::get("findProduct", "/api/console/billing/products/{productId}", "A product");
+    description.add(
+        find.by(Needs::Admin)
+            .id("productId", 32)
+            .answers::<ProductAnswer>(200, "With its version")
+            .tagged()
+            .refuses(&[Code::ProductNotFound]),
+    );
+    let edit = Operation::patch(
+        "editProduct",
+        "/api/console/billing/products/{productId}",
+        "Changes what is given of a product",
+    );
+    description.add(
+        edit.by(Needs::Admin)
+            .id("productId", 32)
+            .once()
+            .of_version()
+            .content(schema(false))
+            .example(value!({"name": "500 credits"}))
+            .answers::<ProductAnswer>(200, "As it is now")
+            .tagged()
+            .refuses(REFUSALS)
+            .refuses(&[Code::ProductNotFound]),
+    );
+}
+
+/// The schema of a product as it is written: what a payment grants for good, or for some days.
+fn schema(is_new: bool) -> Value {
+    let entitlement = |kind: &str, days: Value, required: &[&str]| {
+        let fields = value!({
+            "code": {"type": "string", "maxLength": 64},
+            "amount": shapes::of::<Amount>(),
+            "grantKind": {"const": kind},
+            "durationDays": days,
+            "metadataJson": {"type": ["object", "null"]},
+        });
+        shapes::object(fields, required)
+    };
+    let entitlements = value!({"oneOf": [
+        entitlement("one_off_topup", value!({"type": "null"}), &["code", "amount", "grantKind"]),
+        entitlement("timeboxed_addon", shapes::of::<Days>(), &["code", "amount", "grantKind", "durationDays"]),
+    ]});
+    item_schema(entitlements, is_new)
+}
+
+#[derive(Serialize, ToSchema)]
 struct ProductAnswer {
     product: ItemView,
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json as value;
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -10,10 +12,13 @@ use warp::{Filter, path};
 
 use super::super::Gateway;
 use super::super::caller::Needs;
+use super::super::description::shapes::{self, Id, Reason};
+use super::super::description::{Description, Operation};
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::{Instant, List};
 use super::super::wire::{Text, text};
 use super::whose;
+use crate::error::Code;
 use crate::procedures::billing::purchases;
 
 /// The routes of purchases.
@@ -28,8 +33,37 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     list.or(void).unify().boxed()
 }
 
+/// What the routes take and answer.
+pub(super) fn describe(description: &mut Description) {
+    let list = Operation::get(
+        "listPurchases",
+        "/api/console/billing/purchases",
+        "What was bought, newest first",
+    );
+    description.add(
+        list.by(Needs::Admin)
+            .parameter("query", "billableEntityId", "Only by this one", shapes::of::<Id>())
+            .page_by_id()
+            .answers::<List<Purchase>>(200, "A page of purchases"),
+    );
+    let void = Operation::post(
+        "voidPurchase",
+        "/api/console/billing/purchases/{purchaseId}/void",
+        "Takes back what a purchase granted",
+    );
+    description.add(
+        void.by(Needs::Admin)
+            .id("purchaseId", 64)
+            .once()
+            .body::<Void>()
+            .example(value!({"reason": "A dispute"}))
+            .answers::<PurchaseAnswer>(200, "As it is now")
+            .refuses(&[Code::PurchaseNotFound]),
+    );
+}
+
 /// What was bought by one payment. Money is in the currency's smallest unit.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Purchase {
     id: u64,
@@ -56,8 +90,9 @@ struct Purchase {
     refunds: Vec<Refund>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PurchaseLine)]
 struct Line {
     line_no: u16,
     provider_price_id: String,
@@ -66,8 +101,9 @@ struct Line {
     quantity: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PurchaseGrant)]
 struct Grant {
     id: u64,
     /// The grant that the payment made: itself, or what this is the rest of after a refund.
@@ -83,7 +119,7 @@ struct Grant {
     reason: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Refund {
     provider_charge_id: String,
@@ -173,13 +209,14 @@ async fn list(request: Request) -> Answer {
     Ok(json(StatusCode::OK, &list))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Void {
+    #[schema(value_type = Reason)]
     reason: Option<Text<255>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct PurchaseAnswer {
     purchase: Purchase,
 }

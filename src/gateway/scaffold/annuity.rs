@@ -7,14 +7,17 @@ use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json as value};
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, path};
 
 use super::sums::{self, Mode, Timing};
-use crate::gateway::application::{Admission, Admitted, answer};
+use crate::error::Code;
+use crate::gateway::application::{Admission, Admitted, admitted, answer};
 use crate::gateway::billing::refusal::refused;
+use crate::gateway::description::{Description, Operation};
 use crate::gateway::problem::Problem;
 use crate::gateway::request::{Answer, json};
 use crate::gateway::views::{self, Instant, List};
@@ -38,6 +41,54 @@ pub fn routes(admission: &BoxedFilter<(Admission,)>) -> BoxedFilter<(Response,)>
         .and(admission.clone())
         .then(|admission| answer(admission, history));
     calculator.or(history).unify().boxed()
+}
+
+/// What the routes take and answer.
+pub fn describe(description: &mut Description) {
+    let calculator = Operation::post(
+        "calculateAnnuity",
+        "/api/annuityCalculator",
+        "What an annuity is worth, and a calculation of the month",
+    );
+    let example = value!({"payment": "100", "annualRate": "0.05", "years": 10, "paymentsPerYear": 12, "mode": "pv", "timing": "ordinary"});
+    description.add(
+        admitted(calculator)
+            .once()
+            .content(schema())
+            .example(example)
+            .makes::<CalculationAnswer>()
+            .refuses(&[
+                Code::DefinitionNotFound,
+                Code::DefinitionInactive,
+                Code::NotConsumable,
+                Code::BillingLimitExceeded,
+                Code::BillingCapacityLocked,
+            ]),
+    );
+    let history = Operation::get("annuityHistory", "/api/history", "What was calculated, newest first");
+    description.add(
+        admitted(history)
+            .page_by_id()
+            .answers::<List<Calculation>>(200, "A page of calculations"),
+    );
+}
+
+/// The schema of a body. Numbers come as texts, too, which no client rounds.
+fn schema() -> Value {
+    let decimal = |pattern: &str, number: Value| value!({"oneOf": [{"type": "string", "pattern": pattern}, number]});
+    value!({
+        "type": "object",
+        "properties": {
+            "payment": decimal("^[1-9][0-9]{0,9}([.][0-9]{1,10})?$", value!({"type": "integer", "minimum": 1, "exclusiveMaximum": PAYMENT_BOUND})),
+            "annualRate": decimal("^0([.][0-9]{1,10})?$", value!({"type": "integer", "minimum": 0, "maximum": 1})),
+            "years": {"type": "integer", "minimum": 1, "maximum": 100},
+            "paymentsPerYear": {"enum": PAYMENTS_PER_YEAR},
+            "mode": {"enum": ["pv", "fv"]},
+            "timing": {"enum": ["ordinary", "due"]},
+        },
+        "required": ["payment", "annualRate", "years", "paymentsPerYear", "mode", "timing"],
+        "additionalProperties": false,
+    })
 }
 
 /// A decimal number, as it was written.
@@ -146,11 +197,12 @@ impl Inputs {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Calculation {
     id: u64,
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     inputs: Value,
     result: String,
     created_at: Instant,
@@ -167,7 +219,7 @@ impl From<scaffold::Calculation> for Calculation {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CalculationAnswer {
     calculation: Calculation,
     limitation: views::Limitation,

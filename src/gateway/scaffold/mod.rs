@@ -9,6 +9,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::application::Admission;
+use super::description::Description;
 
 /// The routes of the family.
 pub fn routes(admission: &BoxedFilter<(Admission,)>) -> BoxedFilter<(Response,)> {
@@ -16,4 +17,10 @@ pub fn routes(admission: &BoxedFilter<(Admission,)>) -> BoxedFilter<(Response,)>
         .or(annuity::routes(admission))
         .unify()
         .boxed()
+}
+
+/// What the routes take and answer.
+pub fn describe(description: &mut Description) {
+    projects::describe(description);
+    annuity::describe(description);
 }

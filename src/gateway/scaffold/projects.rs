@@ -1,14 +1,17 @@
 //! `/api/projects`: things of which there may be so many.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json as value};
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, path};
 
-use crate::error::Error;
-use crate::gateway::application::{Admission, Admitted, answer};
+use crate::error::{Code, Error};
+use crate::gateway::application::{Admission, Admitted, admitted, answer};
 use crate::gateway::billing::refusal::refused;
+use crate::gateway::description::{Description, Operation, shapes};
 use crate::gateway::problem::{Problem, Transport};
 use crate::gateway::request::{Answer, json};
 use crate::gateway::views::{self, Instant, List};
@@ -24,6 +27,84 @@ pub fn routes(admission: &BoxedFilter<(Admission,)>) -> BoxedFilter<(Response,)>
         .and(admission.clone())
         .then(|project_id, admission| answer(admission, move |admitted| one(admitted, project_id)));
     all.or(one).unify().boxed()
+}
+
+/// What the routes take and answer.
+pub fn describe(description: &mut Description) {
+    let list = Operation::get("listProjects", "/api/projects", "A workspace's projects");
+    description.add(
+        admitted(list)
+            .page_by_id()
+            .answers::<List<Project>>(200, "A page of projects"),
+    );
+    let create = Operation::post("createProject", "/api/projects", "Makes a project, and takes its place");
+    description.add(
+        admitted(create)
+            .once()
+            .content(schema(&["name"]))
+            .example(value!({"name": "Apollo"}))
+            .makes::<ProjectAnswer>()
+            .refuses(REFUSALS),
+    );
+    let path = "/api/projects/{projectId}";
+    let find = Operation::get("findProject", path, "A project");
+    description.add(
+        admitted(find)
+            .id("projectId", 64)
+            .answers::<ProjectAnswer>(200, "As it is"),
+    );
+    let patch = Operation::patch(
+        "patchProject",
+        path,
+        "Changes what is given of a project; to bring it back takes its place",
+    );
+    description.add(
+        admitted(patch)
+            .id("projectId", 64)
+            .once_if("where it takes something of a limit")
+            .content(schema(&[]))
+            .example(value!({"name": "Apollo 11"}))
+            .answers::<ProjectAnswer>(200, "As it is now")
+            .refuses(REFUSALS),
+    );
+    let put = Operation::put("putProject", path, "The same, of which nothing may be left out");
+    description.add(
+        admitted(put)
+            .id("projectId", 64)
+            .once_if("where it takes something of a limit")
+            .content(schema(&["name", "status"]))
+            .example(value!({"name": "Apollo 11", "status": "archived"}))
+            .answers::<ProjectAnswer>(200, "As it is now")
+            .refuses(REFUSALS),
+    );
+    let delete = Operation::delete("deleteProject", path, "Deletes a project, and frees its place");
+    description.add(
+        admitted(delete)
+            .id("projectId", 64)
+            .answers::<ProjectAnswer>(200, "As it was")
+            .refuses(&[Code::DefinitionNotFound]),
+    );
+}
+
+/// What a write may be refused with.
+const REFUSALS: &[Code] = &[
+    Code::DefinitionNotFound,
+    Code::DefinitionInactive,
+    Code::NotConsumable,
+    Code::BillingLimitExceeded,
+    Code::BillingCapacityLocked,
+];
+
+/// The schema of a body, with fields that must be there.
+fn schema(required: &[&str]) -> Value {
+    let mut fields = value!({"name": shapes::name(160), "status": {"enum": ["active", "archived"]}});
+    if !required.contains(&"name") {
+        fields["name"]["type"] = value!(["string", "null"]);
+    }
+    if !required.contains(&"status") {
+        fields["status"]["enum"] = value!(["active", "archived", null]);
+    }
+    shapes::object(fields, required)
 }
 
 async fn all(admitted: Admitted) -> Answer {
@@ -44,7 +125,7 @@ async fn one(admitted: Admitted, project_id: u64) -> Answer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Project {
     id: u64,
@@ -70,10 +151,11 @@ impl From<scaffold::Project> for Project {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ProjectAnswer {
     project: Project,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     limitation: Option<views::Limitation>,
 }
 

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::Instant;
 use crate::procedures::entitlement::{self, Fact};
 
 /// One entry of the ledger.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LedgerEntry {
     /// When it was recorded; of a settlement, the boundary itself.
     at: Instant,
@@ -16,9 +17,10 @@ pub struct LedgerEntry {
 }
 
 /// What an entry says, by its kind. `consumedAmount`, `heldAmount` and `availableAmount` are what it left.
-#[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 enum LedgerFact {
+    #[serde(rename_all = "camelCase")]
     Grant {
         grant_id: u64,
         grant_kind: String,
@@ -32,12 +34,14 @@ enum LedgerFact {
         reason: Option<String>,
         created_by: String,
     },
+    #[serde(rename_all = "camelCase")]
     Revocation {
         grant_id: u64,
         revoked_at: Instant,
         reason: Option<String>,
         created_by: String,
     },
+    #[serde(rename_all = "camelCase")]
     Consumption {
         amount: i64,
         usage_event_key: String,
@@ -49,6 +53,7 @@ enum LedgerFact {
         held_amount: i64,
         available_amount: i64,
     },
+    #[serde(rename_all = "camelCase")]
     Hold {
         hold_id: u64,
         amount: i64,
@@ -60,6 +65,7 @@ enum LedgerFact {
         held_amount: i64,
         available_amount: i64,
     },
+    #[serde(rename_all = "camelCase")]
     HoldResolution {
         hold_id: u64,
         /// `committed`, `released`; an expiry is a settlement.
@@ -69,6 +75,7 @@ enum LedgerFact {
         held_amount: i64,
         available_amount: i64,
     },
+    #[serde(rename_all = "camelCase")]
     CountChange {
         /// `consume`, `hold_commit`, `release`, `adapter`, `repair_recount`.
         change_kind: String,
@@ -82,6 +89,7 @@ enum LedgerFact {
         held_amount: i64,
         available_amount: i64,
     },
+    #[serde(rename_all = "camelCase")]
     Settlement {
         segment_no: u32,
         cause: String,
@@ -105,7 +113,7 @@ enum LedgerFact {
 }
 
 /// What one grant gave.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Gift {
     grant_id: u64,
@@ -217,7 +225,7 @@ impl From<entitlement::Gift> for Gift {
 }
 
 /// How a limit stood over time, for a chart.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct History {
     code: String,
     /// `hour`, `day`.
@@ -237,7 +245,7 @@ impl History {
 }
 
 /// How it stood at an instant.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Point {
     at: Instant,
     granted: i64,

@@ -153,7 +153,21 @@ async fn the_subject_is_found_in_this_order() {
         let (status, body) = answer(request).await;
         assert_eq!((status, &body["billableEntity"]["id"]), (200, &json!(id)));
     }
+    // A name that cannot be one is wrong, though another one counts.
+    let long = "a".repeat(65);
     for (request, refused) in [
+        (
+            ask(Some("1"), "?billableEntityId=one", None),
+            (400, "VALIDATION_FAILED", vec!["billableEntityId"]),
+        ),
+        (
+            ask(Some("1"), "", Some(&long)),
+            (400, "VALIDATION_FAILED", vec!["workspaceSlug"]),
+        ),
+        (
+            ask(None, &format!("?workspaceSlug={long}"), Some("one")),
+            (400, "VALIDATION_FAILED", vec!["workspaceSlug"]),
+        ),
         (ask(None, "", None), (400, "SUBJECT_REQUIRED", vec!["billableEntityId"])),
         (
             ask(Some("one"), "", None),

@@ -113,6 +113,8 @@ async fn lists_come_in_pages_newest_first() {
             ("limit=0", "limit"),
             ("limit=201", "limit"),
             ("cursor=x", "cursor"),
+            ("cursor=%2B1", "cursor"),
+            ("limit=%2B1", "limit"),
             ("billableEntityId=acme", "billableEntityId"),
             ("billableEntityId=%2B1", "billableEntityId"),
         ] {

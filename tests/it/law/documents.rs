@@ -12,7 +12,8 @@ use super::procedure::{Procedure, procedures};
 use super::root;
 use crate::support::database::TestDatabase;
 
-pub(super) fn must_be(path: &str, text: &str) {
+/// A file must be this text, or becomes it.
+pub fn must_be(path: &str, text: &str) {
     let place = root().join(path);
     if env::var_os("CONSUMABLE_RENEW").is_some() {
         fs::create_dir_all(place.parent().unwrap()).unwrap();
@@ -27,7 +28,7 @@ pub(super) fn must_be(path: &str, text: &str) {
     let line = line.unwrap_or(found.lines().count().min(text.lines().count())) + 1;
     assert!(
         found == text,
-        "{path}:{line}: is not what the sources say; run CONSUMABLE_RENEW=1 cargo test law::documents and read the difference"
+        "{path}:{line}: is not what the sources say; run this test with CONSUMABLE_RENEW=1 and read the difference"
     );
 }
 

@@ -2,7 +2,7 @@
 
 mod bootstrap;
 pub mod checks;
-mod documents;
+pub mod documents;
 mod errors;
 mod headers;
 mod house;

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{create, limitation};
+use crate::golden::is_told;
 use crate::law::{files, read};
 use crate::support::gateway::{PATIENCE, TestGateway, answer, refusal};
 
@@ -54,6 +55,7 @@ async fn without_access_every_write_is_refused_and_every_read_is_not() {
     assert_eq!(answer(create(&gateway, "second", "second")).await.0, 201);
     end_access(&gateway, &access).await;
     assert_eq!(limitation(&gateway, ACCESS).await["lockState"], "workspace_expired");
+    is_told("WORKSPACE_ACCESS_EXPIRED", create(&gateway, "third", "third")).await;
 
     for (_, path) in PATHS {
         for method in [

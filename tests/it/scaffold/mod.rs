@@ -4,6 +4,7 @@ mod annuity;
 mod bypasses;
 mod capabilities;
 mod gate;
+mod openapi;
 mod projects;
 
 use reqwest::{Method, RequestBuilder};
