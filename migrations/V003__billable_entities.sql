@@ -13,6 +13,8 @@ CREATE TABLE IF NOT EXISTS billable_entities (
   CONSTRAINT pk_entities PRIMARY KEY (id),
   -- Serves: PUT /api/billing/entities/{entityType}/{entityRef}; the same reference is the same subject for ever.
   CONSTRAINT uq_entities_type_ref UNIQUE (entity_type, entity_ref),
+  -- Serves: GET /api/console/billing/entities, which finds them by how their reference begins.
+  INDEX ix_entities_ref (entity_ref),
   -- Serves: a webhook finding its subject; one customer pays for one subject.
   CONSTRAINT uq_entities_provider_customer UNIQUE (provider_customer_id),
   -- Serves: subject of a request by workspace; the relay's join from a change to its readers.

@@ -291,6 +291,7 @@ A MySQL client on the same database, where every rule can be read and called:
 {client} -S '{mysql_socket}' -u {mysql_user} {database}
 CALL entitlement_grant_v1(1, 'ai.credits', 500, 'promo', NULL, NULL, NULL, 'hello-1', 'A present', NULL);
 
+The console, in a browser: {url}/
 Admin key: {admin_key}
 All of this is in {file}, too."#,
         data = data.display(),

@@ -3,11 +3,14 @@
 mod assignments;
 mod catalogue;
 mod definitions;
+mod engine;
+mod entities;
 mod events;
 mod grants;
 mod plans;
 mod products;
 mod purchases;
+mod verify;
 
 use std::sync::Arc;
 
@@ -36,6 +39,12 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .unify()
         .or(events::routes(gateway))
         .unify()
+        .or(entities::routes(gateway))
+        .unify()
+        .or(engine::routes(gateway))
+        .unify()
+        .or(verify::routes(gateway))
+        .unify()
         .boxed()
 }
 
@@ -48,6 +57,9 @@ pub fn describe(description: &mut Description) {
     products::describe(description);
     purchases::describe(description);
     events::describe(description);
+    entities::describe(description);
+    engine::describe(description);
+    verify::describe(description);
 }
 
 /// The billable entity that a list is asked for, by the query `billableEntityId`; `None`: everybody's.

@@ -18,6 +18,7 @@ use super::description::{Description, Operation};
 use super::problem::{Problem, Transport};
 use super::request::{Answer, Request, json, request};
 use crate::database::{self, Release, Weight};
+use crate::error::Error;
 
 /// How long an answer of the database counts: probes of many balancers cost it one look in this time.
 const FRESH: Duration = Duration::from_secs(5);
@@ -128,6 +129,17 @@ impl Readiness {
                 words
             }
         }
+    }
+
+    /// What of the database is not as this program wants it, a line each.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database does not answer in time; and as [`database::check`].
+    pub async fn differences(&self) -> Result<Vec<String>, Error> {
+        let looking = database::check(&self.database_url, &self.release);
+        let late = |_| Error::Unavailable(format!("the comparison did not end within {DEADLINE:?}"));
+        let found = timeout(DEADLINE, looking).await.map_err(late)??;
+        Ok(found.iter().map(ToString::to_string).collect())
     }
 
     async fn look_now(&self) -> Words {

@@ -1,6 +1,6 @@
 //! The HTTP side: parse, authorise, call one procedure, answer. No rule is here.
 //!
-//! One file per route family (`billing`, `console`, `webhooks`, `realtime`, `application`, `health`, `scrape`, `description`). Each gives its routes as one boxed
+//! One file per route family (`billing`, `console`, `webhooks`, `realtime`, `application`, `health`, `scrape`, `description`, `page`). Each gives its routes as one boxed
 //! filter, so that warp's types stay small; behind them, handlers are plain async functions from a `request::Request` to
 //! an answer or a `problem::Problem`. Neither is a warp rejection.
 
@@ -10,6 +10,7 @@ mod caller;
 mod console;
 mod description;
 mod health;
+mod page;
 mod problem;
 mod realtime;
 mod request;
@@ -26,7 +27,7 @@ mod wire;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -76,6 +77,8 @@ pub struct Gateway {
     webhook_secrets: Vec<String>,
     /// Places for readers of realtime events.
     readers: Arc<Semaphore>,
+    /// Who verifies holds it, so that one verification at a time reads the whole ledger.
+    verification: Mutex<()>,
     /// Becomes true when streams must end.
     shutdown: watch::Receiver<bool>,
 }
@@ -103,6 +106,7 @@ impl Gateway {
             figures: scrape::Figures::default(),
             meters: parts.meters,
             readers: Arc::new(Semaphore::new(MAX_READERS)),
+            verification: Mutex::new(()),
             shutdown,
         }
     }
@@ -136,6 +140,8 @@ fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(scrape::routes(gateway))
         .unify()
         .or(description::routes(gateway))
+        .unify()
+        .or(page::routes(gateway))
         .unify()
         .or(warp::any().map(request::not_found))
         .unify()

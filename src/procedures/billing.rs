@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
+use mysql_async::{FromRowError, Row};
 
 use crate::database::Database;
 use crate::error::Error;
@@ -34,6 +35,27 @@ pub struct BillableEntity {
     pub updated_at: NaiveDateTime,
     /// Whether this call made it.
     pub made: bool,
+}
+
+/// A billable entity of a list, by the name that it was found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedEntity {
+    /// The entity.
+    pub entity: BillableEntity,
+    /// Its reference, or its workspace's slug.
+    pub list_name: String,
+}
+
+impl FromRow for ListedEntity {
+    fn from_row_opt(mut row: Row) -> Result<ListedEntity, FromRowError> {
+        match row.take_opt("list_name") {
+            Some(Ok(list_name)) => {
+                let entity = BillableEntity::from_row_opt(row)?;
+                Ok(ListedEntity { entity, list_name })
+            }
+            _ => Err(FromRowError(row)),
+        }
+    }
 }
 
 /// What [`put_entity`] is given. `None` leaves a field as it is.
@@ -104,4 +126,22 @@ pub async fn put_entity(
         )
         .await?
         .row()
+}
+
+/// Up to `limit` (1 to 1,000) billable entities whose reference or workspace begins with `beginning`, by these names, from the
+/// one after `after`, a name and an id.
+///
+/// # Errors
+/// `VALIDATION_FAILED`, and as [`Database::call`].
+pub async fn list_entities(
+    database: &Database,
+    beginning: Option<&str>,
+    after: Option<(&str, u64)>,
+    limit: u32,
+) -> Result<Vec<ListedEntity>, Error> {
+    let (name, id) = after.unzip();
+    database
+        .call("billing_list_entities_v1", (beginning, name, id, limit))
+        .await?
+        .rows()
 }

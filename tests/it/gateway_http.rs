@@ -111,7 +111,7 @@ async fn what_is_no_request_is_told_why() {
     let gateway = TestGateway::start().await;
     gateway.acme().await;
     for path in [
-        "/",
+        "/nothing",
         "/api",
         "/api/billing/limitations/x",
         "/api/billing/entities/a",

@@ -7,24 +7,34 @@ use serde_json::json as value;
 use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
+use warp::reply::{Reply, Response};
 use warp::{Filter, path};
 
+use super::super::Gateway;
 use super::super::caller::Needs;
 use super::super::description::shapes::{self, Amount, Id, Priority, Reason};
 use super::super::description::{Description, Operation};
+use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
+use super::super::views::{self, List};
 use super::super::wire::{Instant, Text, Whole, required, text};
-use super::super::{Gateway, views};
+use super::whose;
 use crate::error::Code;
 use crate::procedures::entitlement::{self, GrantFields};
+use crate::procedures::operator;
 
 /// The routes of grants.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let request = request(gateway);
     let grants = path!("api" / "console" / "billing" / "grants")
         .and(request.clone())
-        .then(|request: Request| request.answer("POST", grant));
+        .then(|request: Request| async move {
+            match request.method().as_str() {
+                "GET" => request.answer("GET", list).await,
+                "POST" => request.answer("POST", grant).await,
+                _ => Problem::method("GET, POST").into_response(),
+            }
+        });
     let revoke = path!("api" / "console" / "billing" / "grants" / u64 / "revoke")
         .and(request)
         .then(|grant_id, request: Request| request.answer("POST", move |request| revoke(request, grant_id)));
@@ -33,6 +43,16 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
 
 /// What the routes take and answer.
 pub(super) fn describe(description: &mut Description) {
+    let list = Operation::get(
+        "listGrants",
+        "/api/console/billing/grants",
+        "Grants of a billable entity that are not over, as they are used up",
+    );
+    description.add(
+        list.by(Needs::Admin)
+            .required("query", "billableEntityId", "Whose", shapes::of::<Id>())
+            .answers::<List<GrantRest>>(200, "All of them, with what is left of each"),
+    );
     let grant = Operation::post(
         "grant",
         "/api/console/billing/grants",
@@ -95,6 +115,49 @@ struct MakeGrant {
 struct GrantAnswer {
     grant: views::Grant,
     limitation: views::Limitation,
+}
+
+/// A grant that is not over.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct GrantRest {
+    id: u64,
+    code: String,
+    kind: String,
+    /// `pending`, `active`.
+    state: String,
+    priority: u8,
+    effective_at: views::Instant,
+    ends_at: Option<views::Instant>,
+    amount: i64,
+    /// What it gave up to the last settlement of its limit.
+    given_amount: i64,
+    /// Null for grants that renew, which give as one.
+    remaining_amount: Option<i64>,
+}
+
+impl From<operator::GrantRest> for GrantRest {
+    fn from(row: operator::GrantRest) -> Self {
+        GrantRest {
+            id: row.grant_id,
+            code: row.code,
+            kind: row.grant_kind,
+            state: row.grant_state,
+            priority: row.priority,
+            effective_at: views::Instant(row.effective_at),
+            ends_at: row.ends_at.map(views::Instant),
+            amount: row.amount,
+            given_amount: row.given_amount,
+            remaining_amount: row.remaining_amount,
+        }
+    }
+}
+
+async fn list(request: Request) -> Answer {
+    request.caller(Needs::Admin).await?;
+    let subject_id = required("billableEntityId", whose(&request)?)?;
+    let rows = operator::grants(&request.gateway.database, subject_id).await?;
+    Ok(json(StatusCode::OK, &List::<GrantRest>::with_cursor(rows, None)))
 }
 
 async fn grant(mut request: Request) -> Answer {

@@ -161,9 +161,14 @@ impl Operation {
 
     /// Its answer is a page of a list, which begins after an entry that has this form.
     pub fn page(self, cursor: Value) -> Operation {
-        let limit = value!({"type": "integer", "minimum": 1, "maximum": PAGE_AT_MOST, "default": PAGE_DEFAULT});
         self.parameter("query", "cursor", "nextCursor of the page before", cursor)
-            .parameter("query", "limit", "Entries at most", limit)
+            .at_most()
+    }
+
+    /// Its answer is the beginning of a list, as long as the request says.
+    pub fn at_most(self) -> Operation {
+        let limit = value!({"type": "integer", "minimum": 1, "maximum": PAGE_AT_MOST, "default": PAGE_DEFAULT});
+        self.parameter("query", "limit", "Entries at most", limit)
     }
 
     /// As [`Operation::page`], of entries that have ids.

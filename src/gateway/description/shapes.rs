@@ -65,6 +65,8 @@ shapes! {
     Quantity = whole(1, 1_000_000);
     /// Grants of a limit are used up in the order of their priorities.
     Priority = whole(0, 255);
+    /// How many subjects are verified at once.
+    PageOfSubjects = whole(1, 1_000);
     /// How long what is bought for a while lasts.
     Days = whole(1, 36_500);
     /// How long a hold lasts.

@@ -10,6 +10,9 @@ use crate::error::Error;
 /// How long [`verify`] may take: it reads every use there ever was, some millions a minute.
 const VERIFY_DEADLINE: Duration = Duration::from_secs(12 * 3_600);
 
+/// How long [`verify_page`] may take: subjects with many uses are among its thousand at most, and somebody waits.
+const VERIFY_PAGE_DEADLINE: Duration = Duration::from_secs(120);
+
 /// What one run over the due balances did, and when the next is worth it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct Lease {
@@ -36,6 +39,15 @@ pub struct Mismatch {
     pub ledger: Option<i64>,
 }
 
+/// How far a verification by pages is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+#[allow(missing_docs, reason = "the columns of entitlement_verify_page_v1")]
+pub struct Verified {
+    pub checked_subjects: u32,
+    pub last_id: Option<u64>,
+    pub highest_id: Option<u64>,
+}
+
 /// Takes up to `limit` (1 to 1,000) balances whose boundary has passed, and settles them.
 ///
 /// # Errors
@@ -53,4 +65,19 @@ pub async fn verify(database: &Database, subject_id: Option<u64>) -> Result<Vec<
         .call_within(VERIFY_DEADLINE, "entitlement_verify_v1", (subject_id,))
         .await?
         .rows()
+}
+
+/// As [`verify`], of up to `limit` (1 to 1,000) subjects from the one after `after_id`.
+///
+/// # Errors
+/// As [`Database::call`].
+pub async fn verify_page(
+    database: &Database,
+    after_id: Option<u64>,
+    limit: u32,
+) -> Result<(Verified, Vec<Mismatch>), Error> {
+    let mut sets = database
+        .call_within(VERIFY_PAGE_DEADLINE, "entitlement_verify_page_v1", (after_id, limit))
+        .await?;
+    Ok((sets.row()?, sets.rows()?))
 }
