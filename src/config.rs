@@ -102,6 +102,31 @@ impl TickSetting {
     }
 }
 
+/// `CONSUMABLE_LANES`: how many calls of uses are under way at once.
+#[derive(Debug, Clone, Args)]
+pub struct LanesSetting {
+    /// Lanes, 1 to 4, into which uses are joined: each is one call at a time on a connection of its own.
+    // Two keep a small server busy: one call works while the other commits. More help only where it has cores to spare.
+    #[arg(long, env = "CONSUMABLE_LANES", value_name = "LANES", default_value = "2")]
+    lanes: String,
+}
+
+impl LanesSetting {
+    /// The number of lanes.
+    ///
+    /// # Errors
+    /// When it is not a whole number from 1 to 4.
+    pub fn count(&self) -> Result<usize, SettingError> {
+        match self.lanes.parse() {
+            Ok(lanes @ 1..=4) => Ok(lanes),
+            _ => Err(SettingError(format!(
+                "CONSUMABLE_LANES is {:?}, which is not a number of lanes from 1 to 4",
+                self.lanes
+            ))),
+        }
+    }
+}
+
 /// Webhook secrets at once: two while one replaces the other, and some room for several endpoints.
 const MAX_WEBHOOK_SECRETS: usize = 10;
 
@@ -339,6 +364,15 @@ mod tests {
             );
         }
         assert_eq!(tick("60").unwrap(), Duration::from_secs(60));
+        let lanes = |text: &str| LanesSetting { lanes: text.into() }.count();
+        for wrong in ["0", "5", "-1", "two", ""] {
+            let sentence = lanes(wrong).unwrap_err().to_string();
+            assert!(
+                sentence.starts_with("CONSUMABLE_LANES is") && sentence.contains("1 to 4"),
+                "{sentence}"
+            );
+        }
+        assert_eq!(lanes("4").unwrap(), 4);
         let filter = LogSetting { log: "info,=".into() }.filter();
         assert!(filter.unwrap_err().to_string().starts_with("RUST_LOG is"));
     }

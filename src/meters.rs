@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram, with_local_recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio::time::sleep;
 
 /// Families of routes, each with what its paths begin with. What no other has is `other`, the last.
@@ -25,6 +25,12 @@ const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 /// Upper bounds of the buckets of durations, in seconds: from a use of an idle gateway to the deadline of a call.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
+/// Requests of a lane's call.
+const LANE_CALLS: &str = "consumable_lane_call_requests";
+
+/// Upper bounds of its buckets: from an idle lane to a full call.
+const CALL_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
 /// Time between two clearings of the samples of durations, which otherwise are kept one by one until somebody asks.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -40,6 +46,19 @@ pub struct Meters {
     recomputes: Counter,
     readers: Gauge,
     relay_lag: Gauge,
+    lane_depth: Gauge,
+    lane_calls: Histogram,
+}
+
+/// What the gateway says of itself when it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnFigures {
+    /// Readers of realtime events.
+    pub readers: u32,
+    /// How old what they were told last is.
+    pub relay_lag: Duration,
+    /// Uses that wait for their lane's call.
+    pub waiting: u32,
 }
 
 /// What the database says of itself when it is asked.
@@ -78,6 +97,8 @@ impl Meters {
             recomputes: counter!("entitlement_projection_recompute_total"),
             readers: gauge!("consumable_readers"),
             relay_lag: gauge!("consumable_relay_lag_seconds"),
+            lane_depth: gauge!("consumable_lane_depth_requests"),
+            lane_calls: histogram!(LANE_CALLS),
         })
     }
 
@@ -107,16 +128,23 @@ impl Meters {
         self.consumptions.increment(uses as u64);
     }
 
+    /// A lane calls for so many requests.
+    // No amount, and 256 at most.
+    pub fn called(&self, requests: usize) {
+        self.lane_calls.record(requests as f64);
+    }
+
     /// A subject's projections were made again from the ledger.
     pub fn recomputed(&self) {
         self.recomputes.increment(1);
     }
 
-    /// All of it in Prometheus' text format, with how many `readers` there are now and how old what they were told last is. Without `database`, its
-    /// figures are left out, and `consumable_database_up` is 0.
-    pub fn render(&self, readers: u32, relay_lag: Duration, database: Option<DatabaseFigures>) -> String {
-        self.readers.set(readers);
-        self.relay_lag.set(relay_lag);
+    /// All of it in Prometheus' text format, with what is so now. Without `database`, its figures are left out, and
+    /// `consumable_database_up` is 0.
+    pub fn render(&self, own: OwnFigures, database: Option<DatabaseFigures>) -> String {
+        self.readers.set(own.readers);
+        self.relay_lag.set(own.relay_lag);
+        self.lane_depth.set(own.waiting);
         // Of this look only: what the database said before is nothing to repeat while it is away.
         let now = recorder();
         with_local_recorder(&now, || {
@@ -144,6 +172,7 @@ impl Meters {
 fn recorder() -> PrometheusRecorder {
     PrometheusBuilder::new()
         .set_buckets(&BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(LANE_CALLS.into()), &CALL_BUCKETS))
         .expect("there are buckets")
         .build_recorder()
 }

@@ -1,4 +1,4 @@
-//! Runs what serves: the gateway, the relay that feeds its readers, and the scheduler that settles what is due.
+//! Runs what serves: the gateway, the lanes of its uses, the relay that feeds its readers, and the scheduler that settles what is due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use crate::database::{self, Database, Difference, Release, Weight};
 use crate::error::Error;
-use crate::gateway::{Gateway, Secrets, Tokens};
+use crate::gateway::{Gateway, Parts, Secrets, Tokens};
+use crate::lanes::Lanes;
 use crate::meters::Meters;
 use crate::procedures::entitlement::Lease;
 use crate::relay::Relay;
@@ -36,6 +37,8 @@ pub async fn require(database_url: &str, release: &Release) -> Result<Vec<Differ
 pub struct Settings {
     /// What is due is looked for so often at least.
     pub tick: Duration,
+    /// How many calls of uses are under way at once.
+    pub lanes: usize,
     /// What workspace tokens are signed by, the first, and valid by, all; none: there are no tokens.
     pub token_secrets: Vec<String>,
     /// What the payment provider signs its events with: any of these; none: no event is believed.
@@ -58,13 +61,18 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let relay = Relay::start(&database).await?;
     let meters = Arc::new(Meters::start());
+    let lanes = Lanes::new(settings.lanes);
+    let impatient = database.impatient(settings.lanes);
     let (stop, stopped) = watch::channel(false);
     let gateway = Gateway::new(
         database.clone(),
         database_url.to_owned(),
         release,
-        relay.clone(),
-        meters.clone(),
+        Parts {
+            relay: relay.clone(),
+            lanes: lanes.clone(),
+            meters: meters.clone(),
+        },
         Secrets {
             tokens: Tokens::new(&settings.token_secrets),
             webhooks: settings.webhook_secrets,
@@ -83,11 +91,17 @@ pub async fn serve(
         stop.send_replace(true);
         std::future::pending().await
     };
-    // The relay goes on until the last request is answered, and ends with this function.
+    let called = {
+        let meters = meters.clone();
+        Arc::new(move |requests| meters.called(requests))
+    };
+    // Relay and lanes go on until the last request is answered, and end with this function.
     tokio::select! {
-        ((), ()) = async { tokio::join!(gateway.serve(listener), scheduler) } => Ok(()),
-        () = relay.run(&database) => Ok(()),
-        () = meters.keep() => Ok(()),
-        () = asked => Ok(()),
+        ((), ()) = async { tokio::join!(gateway.serve(listener), scheduler) } => (),
+        () = relay.run(&database) => (),
+        () = lanes.run(&database, &impatient, called) => (),
+        () = meters.keep() => (),
+        () = asked => (),
     }
+    impatient.disconnect().await
 }

@@ -6,12 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Args;
-use consumable::config::{ListenSetting, TickSetting, TokenSetting};
+use consumable::config::{LanesSetting, ListenSetting, TickSetting, TokenSetting};
 use consumable::database::embedded::{EmbeddedServer, Progress, Storage, find_server};
 use consumable::database::{Database, Reach, Release, make_gateway_account};
 use consumable::gateway::Secret;
@@ -35,6 +34,8 @@ pub struct Dev {
     listen: ListenSetting,
     #[command(flatten)]
     tick: TickSetting,
+    #[command(flatten)]
+    lanes: LanesSetting,
     #[command(flatten)]
     token: TokenSetting,
     /// The folder that keeps the data, and dev.json, which tells scripts where everything is.
@@ -96,8 +97,12 @@ impl Whereabouts {
 /// Runs until Ctrl-C or SIGTERM, then stops the gateway, then the server.
 pub async fn run(options: &Dev) -> Result<(), Failure> {
     let address = options.listen.address()?;
-    let tick = options.tick.duration()?;
-    let token_secrets = options.token.secrets()?;
+    let settings = serve::Settings {
+        tick: options.tick.duration()?,
+        lanes: options.lanes.count()?,
+        token_secrets: options.token.secrets()?,
+        webhook_secrets: Vec::new(),
+    };
     if !address.ip().is_loopback() {
         return Err(Failure::Work(format!(
             "dev serves on loopback only, as its keys lie open in a file, and {address} is not: use 127.0.0.1:{} here, and \
@@ -122,7 +127,7 @@ pub async fn run(options: &Dev) -> Result<(), Failure> {
     }
     eprintln!("Starting MySQL {} …", program.version());
     let server = EmbeddedServer::start(&program, Storage::Persistent(data.clone()), Progress::Shown).await?;
-    let outcome = serve_on(&server, options, &data, listener, tick, token_secrets).await;
+    let outcome = serve_on(&server, options, &data, listener, settings).await;
     server.stop().await?;
     if outcome.is_ok() {
         eprintln!("Stopped. The data stays in {}.", data.display());
@@ -136,8 +141,7 @@ async fn serve_on(
     options: &Dev,
     data: &Path,
     listener: TcpListener,
-    tick: Duration,
-    mut token_secrets: Vec<String>,
+    mut settings: serve::Settings,
 ) -> Result<(), Failure> {
     let mut stop = pin!(told_to_stop());
     let release = Release::embedded()?;
@@ -148,14 +152,10 @@ async fn serve_on(
     let database = Database::connect(&prepared.gateway_url).await?;
     raise_file_limit();
     print(server, &prepared.whereabouts, data);
-    if token_secrets.is_empty() {
-        token_secrets.extend(prepared.whereabouts.token_secret);
+    if settings.token_secrets.is_empty() {
+        settings.token_secrets.extend(prepared.whereabouts.token_secret);
     }
-    let settings = serve::Settings {
-        tick,
-        token_secrets,
-        webhook_secrets: vec![prepared.whereabouts.stripe_webhook_secret],
-    };
+    settings.webhook_secrets = vec![prepared.whereabouts.stripe_webhook_secret];
     serve::serve(
         database.clone(),
         &prepared.gateway_url,

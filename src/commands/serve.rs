@@ -1,7 +1,9 @@
 //! `consumable serve`: the gateway in front of a database.
 
 use clap::Args;
-use consumable::config::{DatabaseSetting, ListenSetting, TickSetting, TokenSetting, WebhookSecretsSetting};
+use consumable::config::{
+    DatabaseSetting, LanesSetting, ListenSetting, TickSetting, TokenSetting, WebhookSecretsSetting,
+};
 use consumable::database::{Database, Release};
 use consumable::serve;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,6 +24,8 @@ pub struct Serve {
     #[command(flatten)]
     tick: TickSetting,
     #[command(flatten)]
+    lanes: LanesSetting,
+    #[command(flatten)]
     token: TokenSetting,
     #[command(flatten)]
     webhook_secrets: WebhookSecretsSetting,
@@ -33,6 +37,7 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
     let address = options.listen.address()?;
     let settings = serve::Settings {
         tick: options.tick.duration()?,
+        lanes: options.lanes.count()?,
         token_secrets: options.token.secrets()?,
         webhook_secrets: options.webhook_secrets.secrets()?,
     };

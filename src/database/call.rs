@@ -83,7 +83,7 @@ impl Database {
                 let _ = conn.query_drop("ROLLBACK").await;
             }
             drop(conn);
-            let pause = match remedy(&error) {
+            let pause = match self.remedy(&error) {
                 Remedy::None => return Err(decode(error)),
                 Remedy::Repeat => {
                     failures += 1;
@@ -101,6 +101,22 @@ impl Database {
             };
             tracing::debug!(procedure, %error, "calling again");
             sleep(jittered(pause)).await;
+        }
+    }
+
+    fn remedy(&self, error: &mysql_async::Error) -> Remedy {
+        use mysql_async::Error::{Driver, Io, Server};
+        match error {
+            Server(server) => match server.code {
+                1205 if !self.waits_again => Remedy::None,
+                // Lock wait, deadlock; a statement whose procedure changed again and again while it was prepared; a session
+                // that the server closed: shutdown, KILL, idle for too long.
+                1205 | 1213 | 1615 | 1053 | 3169 | 4031 => Remedy::Repeat,
+                1305 => Remedy::AwaitProcedure,
+                _ => Remedy::None,
+            },
+            Io(_) | Driver(DriverError::ConnectionClosed) => Remedy::Repeat,
+            _ => Remedy::None,
         }
     }
 }
@@ -132,21 +148,6 @@ enum Remedy {
     None,
     Repeat,
     AwaitProcedure,
-}
-
-fn remedy(error: &mysql_async::Error) -> Remedy {
-    use mysql_async::Error::{Driver, Io, Server};
-    match error {
-        Server(server) => match server.code {
-            // Lock wait, deadlock; a statement whose procedure changed again and again while it was prepared; a session
-            // that the server closed: shutdown, KILL, idle for too long.
-            1205 | 1213 | 1615 | 1053 | 3169 | 4031 => Remedy::Repeat,
-            1305 => Remedy::AwaitProcedure,
-            _ => Remedy::None,
-        },
-        Io(_) | Driver(DriverError::ConnectionClosed) => Remedy::Repeat,
-        _ => Remedy::None,
-    }
 }
 
 /// Half of `pause` to all of it, so that callers who collided do not meet again.

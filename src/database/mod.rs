@@ -24,7 +24,8 @@ pub use release::{Release, Routine};
 pub use state::{Difference, Weight};
 
 /// Connections at most. The server works on about as many calls at once as it has cores; more only queue inside it,
-/// holding locks, instead of in front of it. Small enough that nine gateways fit MySQL's default of 151 connections.
+/// holding locks, instead of in front of it. Small enough that with their lanes seven gateways fit MySQL's default of 151
+/// connections.
 const POOL_MAX: usize = 16;
 
 /// How long a caller waits for a connection, made or returned, before it hears that the database is not available.
@@ -43,6 +44,9 @@ const STATEMENTS_KEPT: usize = 64;
 /// Seconds a gateway session waits for a metadata lock. More than `consumable migrate` ever holds one up.
 const CALL_LOCK_WAIT_SECONDS: u32 = 5;
 
+/// Seconds an impatient session waits for a row: longer than any call holds one, shorter than those behind it would notice.
+const IMPATIENT_LOCK_WAIT_SECONDS: u32 = 1;
+
 /// The oldest server with all we need: 8.0.19 has CHECK constraints, row aliases and fixed recursive bounds.
 const OLDEST: (u16, u16, u16) = (8, 0, 19);
 
@@ -50,6 +54,9 @@ const OLDEST: (u16, u16, u16) = (8, 0, 19);
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: Pool,
+    opts: Opts,
+    /// Whether a call is sent again whose locks stayed taken.
+    waits_again: bool,
 }
 
 impl Database {
@@ -62,17 +69,22 @@ impl Database {
     pub async fn connect(url: &str) -> Result<Database, Error> {
         let opts = options(url)?;
         check_server(&opts).await?;
-        let pool_opts = PoolOpts::default()
-            .with_constraints(PoolConstraints::new(0, POOL_MAX).expect("0 <= POOL_MAX"))
-            .with_inactive_connection_ttl(IDLE)
-            // A reset would drop the prepared statements; `call` sees to it that no session state is left behind.
-            .with_reset_connection(false);
-        let opts = OptsBuilder::from_opts(opts)
-            .pool_opts(pool_opts)
-            .stmt_cache_size(STATEMENTS_KEPT)
-            .tcp_keepalive(Some(KEEPALIVE))
-            .setup(vec![session(CALL_LOCK_WAIT_SECONDS)]);
-        Ok(Database { pool: Pool::new(opts) })
+        Ok(Database {
+            pool: pool(&opts, POOL_MAX, vec![session(CALL_LOCK_WAIT_SECONDS)]),
+            opts,
+            waits_again: true,
+        })
+    }
+
+    /// The same database through `connections` of their own, which nobody else takes, and for calls that others wait behind: one whose
+    /// row locks stay taken for a second has failed, and is not sent again.
+    pub fn impatient(&self, connections: usize) -> Database {
+        let hurry = format!("SET innodb_lock_wait_timeout = {IMPATIENT_LOCK_WAIT_SECONDS}");
+        Database {
+            pool: pool(&self.opts, connections, vec![session(CALL_LOCK_WAIT_SECONDS), hurry]),
+            opts: self.opts.clone(),
+            waits_again: false,
+        }
     }
 
     /// Closes the idle connections, and waits for those in use.
@@ -89,6 +101,20 @@ impl Database {
             Err(_) => Err(Error::Unavailable(format!("no connection within {ACQUIRE_DEADLINE:?}"))),
         }
     }
+}
+
+fn pool(opts: &Opts, connections: usize, setup: Vec<String>) -> Pool {
+    let pool_opts = PoolOpts::default()
+        .with_constraints(PoolConstraints::new(0, connections.max(1)).expect("0 <= 1"))
+        .with_inactive_connection_ttl(IDLE)
+        // A reset would drop the prepared statements; `call` sees to it that no session state is left behind.
+        .with_reset_connection(false);
+    let opts = OptsBuilder::from_opts(opts.clone())
+        .pool_opts(pool_opts)
+        .stmt_cache_size(STATEMENTS_KEPT)
+        .tcp_keepalive(Some(KEEPALIVE))
+        .setup(setup);
+    Pool::new(opts)
 }
 
 /// The contract of every session, as one statement to save round trips.

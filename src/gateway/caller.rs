@@ -143,9 +143,13 @@ impl Request {
         } else {
             // What cannot be a secret is refused without asking the database.
             let secret = Secret::parse(secret).ok_or_else(unauthenticated)?;
-            let holder = access::authenticate(&self.gateway.database, secret.sha256())
-                .await?
-                .ok_or_else(unauthenticated)?;
+            let (database, hash) = (self.gateway.database.clone(), secret.sha256());
+            let whose = move || {
+                let database = database.clone();
+                async move { access::authenticate(&database, hash).await }
+            };
+            let holder = self.gateway.holders.ask(hash, whose).await?;
+            let holder = holder.ok_or_else(unauthenticated)?;
             match holder.role.as_str() {
                 "admin" => Caller::Admin(holder),
                 _ => Caller::Service(holder),

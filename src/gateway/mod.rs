@@ -17,6 +17,7 @@ mod request;
 mod scaffold;
 mod scrape;
 mod server;
+mod shared;
 mod subject;
 mod tokens;
 mod views;
@@ -32,7 +33,9 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::database::{Database, Release};
+use crate::lanes::Lanes;
 use crate::meters::Meters;
+use crate::procedures::access::Holder;
 use crate::relay::Relay;
 
 pub use caller::Secret;
@@ -49,10 +52,23 @@ pub struct Secrets {
     pub webhooks: Vec<String>,
 }
 
+/// What somebody else runs beside the gateway.
+pub struct Parts {
+    /// What readers of realtime events are fed by.
+    pub relay: Relay,
+    /// What uses are decided by.
+    pub lanes: Lanes,
+    /// What the gateway does is counted here.
+    pub meters: Arc<Meters>,
+}
+
 /// What handlers share.
 pub struct Gateway {
     database: Database,
     relay: Relay,
+    lanes: Lanes,
+    /// Whose a key is, as it is being asked.
+    holders: Arc<shared::Shared<[u8; 32], Option<Holder>>>,
     tokens: Tokens,
     readiness: health::Readiness,
     figures: scrape::Figures,
@@ -68,26 +84,27 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway to `database`, which `database_url` names and which should have `release`, with `relay`, which somebody
-    /// else runs. What it does is counted by `meters`; what callers prove themselves by is checked with `secrets`. When `shutdown`
-    /// becomes true it stops: see [`Gateway::serve`].
+    /// A gateway to `database`, which `database_url` names and which should have `release`, with `parts`, which somebody
+    /// else runs. What callers prove themselves by is checked with `secrets`. When `shutdown` becomes true it stops: see
+    /// [`Gateway::serve`].
     pub fn new(
         database: Database,
         database_url: String,
         release: Release,
-        relay: Relay,
-        meters: Arc<Meters>,
+        parts: Parts,
         secrets: Secrets,
         shutdown: watch::Receiver<bool>,
     ) -> Gateway {
         Gateway {
             database,
-            relay,
+            relay: parts.relay,
+            lanes: parts.lanes,
+            holders: Arc::default(),
             tokens: secrets.tokens,
             webhook_secrets: secrets.webhooks,
             readiness: health::Readiness::new(database_url, release),
             figures: scrape::Figures::default(),
-            meters,
+            meters: parts.meters,
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             verification: Mutex::new(()),
             shutdown,

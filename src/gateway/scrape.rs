@@ -15,7 +15,7 @@ use warp::{Filter, path};
 use super::description::{Description, Operation};
 use super::request::{Answer, Request, request};
 use super::{Gateway, MAX_READERS};
-use crate::meters::DatabaseFigures;
+use crate::meters::{DatabaseFigures, OwnFigures};
 use crate::procedures::operator::{self, Health};
 
 /// How long what the database said counts: whoever asks more often costs it nothing more.
@@ -45,8 +45,12 @@ async fn metrics(request: Request) -> Answer {
     let gateway = &request.gateway;
     let database = gateway.figures.look(gateway).await;
     let readers = MAX_READERS - gateway.readers.available_permits();
-    let readers = u32::try_from(readers).unwrap_or(u32::MAX);
-    let text = gateway.meters.render(readers, gateway.relay.lag(), database);
+    let own = OwnFigures {
+        readers: u32::try_from(readers).unwrap_or(u32::MAX),
+        relay_lag: gateway.relay.lag(),
+        waiting: u32::try_from(gateway.lanes.waiting()).unwrap_or(u32::MAX),
+    };
+    let text = gateway.meters.render(own, database);
     let mut response = text.into_response();
     let content_type = HeaderValue::from_static(CONTENT);
     response.headers_mut().insert(CONTENT_TYPE, content_type);

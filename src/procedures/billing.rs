@@ -69,7 +69,7 @@ pub struct EntityFields<'a> {
 }
 
 /// By what a subject is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// The billable entity's id.
     Entity(u64),

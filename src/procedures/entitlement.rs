@@ -1,6 +1,7 @@
 //! `sql/entitlement/`: limits, grants, uses, and the outbox of changes.
 
 mod check;
+mod consume;
 mod definitions;
 mod gate;
 mod hold;
@@ -10,13 +11,12 @@ mod upkeep;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
-use mysql_async::{FromRowError, Row};
-use serde::Serialize;
 
 use crate::database::Database;
 use crate::error::{Code, Error};
 
 pub use check::{CheckItem, CheckOutcome, CheckVerdict, Pair, check, check_batch};
+pub use consume::{ConsumeItem, ConsumeRequest, Consumption, EncodedRequest, ItemOutcome, Outcome, consume};
 pub use definitions::{Definition, find_definition, list_definitions, put_definition};
 pub use gate::{Gate, gate};
 pub use hold::{Held, Hold, HoldFields, HoldOutcome, commit_hold, find_hold, hold, release_hold};
@@ -93,76 +93,6 @@ pub struct GrantFields<'a> {
     pub created_by: &'a str,
 }
 
-/// A request to use something: its items are booked all together or not at all.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the parameters of entitlement_consume_v1")]
-pub struct ConsumeRequest {
-    pub subject_id: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage_event_key: Option<String>,
-    pub items: Vec<ConsumeItem>,
-}
-
-/// What a [`ConsumeRequest`] wants of one definition.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the parameters of entitlement_consume_v1")]
-pub struct ConsumeItem {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub capability: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limitation_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub amount: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_sql")]
-    pub occurred_at: Option<NaiveDateTime>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<serde_json::Value>,
-}
-
-fn as_sql<S: serde::Serializer>(instant: &Option<NaiveDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    instant
-        .map(|instant| instant.format("%Y-%m-%d %H:%M:%S%.3f").to_string())
-        .serialize(serializer)
-}
-
-/// What became of one item of a [`ConsumeRequest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ItemOutcome {
-    /// Place of its request in the call, from 1.
-    pub request_no: u32,
-    /// What became of its request.
-    pub outcome: Outcome,
-}
-
-/// What became of a [`ConsumeRequest`], as one of its items tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// All of it is booked.
-    Accepted {
-        /// Whether it was booked by an earlier request with the same key; this one wrote nothing.
-        replayed: bool,
-        /// `SOFT_LIMIT_EXCEEDED`, when the item went over a limit that only warns.
-        warning: Option<String>,
-        /// What was booked for this item.
-        consumption: Consumption,
-        /// The limitation as this use left it.
-        limitation: Limitation,
-    },
-    /// A limit leaves no room. Nothing is booked.
-    Refused {
-        /// Whether this item's limit is the one that refused.
-        refused_by_this: bool,
-        /// Why, and what would help.
-        refusal: Refusal,
-    },
-    /// The request is wrong. Nothing is booked.
-    Failed(Error),
-}
-
 /// Why a limit leaves no room, and what would help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -178,69 +108,6 @@ pub struct Refusal {
     pub retry_after_seconds: Option<u64>,
     /// The limitation as it is.
     pub limitation: Limitation,
-}
-
-/// One use, as it stands in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-#[allow(missing_docs, reason = "the columns of entitlement_consume_v1")]
-pub struct Consumption {
-    pub code: String,
-    pub amount: i64,
-    pub usage_event_key: String,
-    pub reason_code: Option<String>,
-    /// Its number among the uses of its limit; a capacity's count has none.
-    pub sequence_no: Option<u64>,
-    pub occurred_at: NaiveDateTime,
-    pub posted_at: NaiveDateTime,
-}
-
-/// The columns that say which of the others have values.
-#[derive(FromRow)]
-struct Verdict {
-    request_no: u32,
-    outcome: String,
-    replayed: bool,
-    problem: Option<String>,
-    refused_code: Option<String>,
-    code: Option<String>,
-    amount: Option<i64>,
-    warning: Option<String>,
-    retry_after_seconds: Option<u64>,
-    used_amount: Option<i64>,
-    over_by_amount: Option<i64>,
-}
-
-impl FromRow for ItemOutcome {
-    fn from_row_opt(row: Row) -> Result<ItemOutcome, FromRowError> {
-        let verdict = Verdict::from_row_opt(row.clone())?;
-        let problem = verdict.problem.as_deref().map(rule);
-        let amounts = verdict.amount.zip(verdict.used_amount).zip(verdict.over_by_amount);
-        let outcome = match (verdict.outcome.as_str(), problem, amounts) {
-            ("accepted", None, _) => Outcome::Accepted {
-                replayed: verdict.replayed,
-                warning: verdict.warning,
-                consumption: Consumption::from_row_opt(row.clone())?,
-                limitation: Limitation::from_row_opt(row)?,
-            },
-            ("refused", Some(error), Some(((amount, used_amount), over_by_amount))) => Outcome::Refused {
-                refused_by_this: verdict.refused_code == verdict.code,
-                refusal: Refusal {
-                    error,
-                    amount,
-                    used_amount,
-                    over_by_amount,
-                    retry_after_seconds: verdict.retry_after_seconds,
-                    limitation: Limitation::from_row_opt(row)?,
-                },
-            },
-            ("failed", Some(error), _) => Outcome::Failed(error),
-            _ => return Err(FromRowError(row)),
-        };
-        Ok(ItemOutcome {
-            request_no: verdict.request_no,
-            outcome,
-        })
-    }
 }
 
 /// Reads a problem in a row, which has the text that a SIGNAL would have, but no number.
@@ -317,16 +184,6 @@ pub async fn revoke(
         .call("entitlement_revoke_v1", (grant_id, idempotency_key, reason, created_by))
         .await?;
     Ok((sets.row()?, sets.row()?))
-}
-
-/// Decides 1 to 1,000 requests in one commit, and gives an outcome per item, in the order of requests and items.
-///
-/// # Errors
-/// `VALIDATION_FAILED` for the call as a whole, and as [`Database::call`]. What is wrong with one request is its outcome.
-pub async fn consume(database: &Database, requests: &[ConsumeRequest]) -> Result<Vec<ItemOutcome>, Error> {
-    let requests = serde_json::to_string(requests)
-        .map_err(|error| Error::Internal(format!("consume requests have no JSON: {error}")))?;
-    database.call("entitlement_consume_v1", (requests,)).await?.rows()
 }
 
 /// Writes how many of a resource a subject has, and gives the limitation that counts it.

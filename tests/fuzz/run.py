@@ -82,6 +82,8 @@ def run(caller, secret, dev, home):
         "FUZZ_COUNTS": counts,
         "FUZZ_WEBHOOK_SECRET": dev["stripeWebhookSecret"],
         "COLUMNS": "160",
+        # Nothing is left beside the sources.
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [os.path.join(os.path.dirname(sys.executable), "st"), "--config-file", str(HERE / "schemathesis.toml")]
     command += ["run", dev["url"] + "/openapi.json", "--seed", str(SEED), "--max-examples", str(EXAMPLES[caller])]

@@ -14,6 +14,7 @@ mod gateway_http;
 mod golden;
 mod integrating;
 mod keys;
+mod lanes;
 mod law;
 mod metrics;
 mod openapi;

@@ -147,6 +147,14 @@ async fn requests_readers_grants_and_uses_are_counted() {
     for _ in 0..2 {
         assert_eq!(answer(gateway.consume(&body)).await.0, 200);
     }
+    let batch = |keys: [&str; 2]| {
+        let uses =
+            keys.map(|key| json!({"billableEntityId": entity, "limitationCode": "ai.credits", "usageEventKey": key}));
+        gateway
+            .as_service(Method::POST, "/api/billing/consume/batch")
+            .json(&json!({"requests": uses}))
+    };
+    assert_eq!(answer(batch(["k", "b"])).await.0, 200);
     let hold = json!({"limitationCode": "ai.credits", "amount": 2, "usageEventKey": "h"});
     let (_, held) = answer(gateway.as_service(Method::POST, "/api/billing/holds").json(&hold)).await;
     let commit = format!("/api/billing/holds/{}/commit", held["hold"]["id"]);
@@ -167,8 +175,12 @@ async fn requests_readers_grants_and_uses_are_counted() {
     let seen = scrape(&gateway).await;
     for (metric, value) in [
         ("entitlement_grant_insert_total", "1"),
-        ("entitlement_consumption_insert_total", "2"),
+        ("entitlement_consumption_insert_total", "3"),
         ("entitlement_projection_recompute_total", "1"),
+        ("consumable_lane_call_requests_sum", "4"),
+        ("consumable_lane_call_requests_count", "3"),
+        ("consumable_lane_call_requests_bucket{le=\"1\"}", "2"),
+        ("consumable_lane_depth_requests", "0"),
         ("consumable_readers", "1"),
         ("consumable_requests_total{family=\"billing\",class=\"4xx\"}", "1"),
         ("consumable_requests_total{family=\"billing\",class=\"5xx\"}", "0"),

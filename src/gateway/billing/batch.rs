@@ -1,4 +1,4 @@
-//! `POST /api/billing/consume/batch`: many uses, of many subjects, in one call. Each is answered on its own.
+//! `POST /api/billing/consume/batch`: many uses, of many subjects, in one request. Each is answered on its own.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::gateway::problem::{Problem, Transport};
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::wire::{self, Object, required};
 use crate::procedures::billing::{self, Subject};
-use crate::procedures::entitlement::{self, ConsumeRequest, ItemOutcome};
+use crate::procedures::entitlement::ConsumeRequest;
 
 /// Requests of a batch, as many as the procedure takes.
 const MAX_REQUESTS: usize = 1_000;
@@ -98,22 +98,23 @@ pub(super) async fn batch(mut request: Request) -> Answer {
             Err(problem) => results.push(Some(problem)),
         }
     }
-    let mut outcomes = match calls.is_empty() {
-        true => Vec::new(),
-        false => entitlement::consume(&request.gateway.database, &calls).await?,
-    };
-    // In the order of requests, from 1.
-    let mut answers = forms.into_iter().zip(1..).map(|(form, request_no)| {
-        let end = outcomes.iter().position(|item| item.request_no != request_no);
-        let items: Vec<ItemOutcome> = outcomes.drain(..end.unwrap_or(outcomes.len())).collect();
-        accepted(items, form)
-    });
-    let mut wrote = false;
+    let answers = request.gateway.lanes.consume_all(calls).await;
+    // Not one of them was decided: that is no answer to a batch.
+    if let (Some(Err(error)), true) = (answers.first(), answers.iter().all(Result::is_err)) {
+        return Err(error.clone().into());
+    }
+    let mut answers = forms
+        .into_iter()
+        .zip(answers)
+        .map(|(form, outcomes)| accepted(outcomes?, form));
+    let mut uses = 0;
     let results = results.into_iter().map(|problem| match problem {
         Some(problem) => Outcome::Problem(problem),
         None => match answers.next() {
             Some(Ok(answer)) => {
-                wrote |= !answer.replayed;
+                if !answer.replayed {
+                    uses += answer.consumptions.len();
+                }
                 let status = StatusCode::OK.as_u16();
                 Outcome::Accepted { status, answer }
             }
@@ -124,7 +125,8 @@ pub(super) async fn batch(mut request: Request) -> Answer {
     let answer = BatchAnswer {
         results: results.collect(),
     };
-    if wrote {
+    if uses > 0 {
+        request.gateway.meters.consumed(uses);
         request.gateway.relay.written();
     }
     Ok(json(StatusCode::OK, &answer))

@@ -15,7 +15,7 @@ use crate::gateway::problem::Problem;
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{Instant, Metadata, Object, Text, Whole};
-use crate::procedures::entitlement::{self, ConsumeItem, ConsumeRequest, ItemOutcome, Outcome};
+use crate::procedures::entitlement::{ConsumeItem, ConsumeRequest, Outcome};
 
 /// What the route takes and answers.
 pub(super) fn describe(description: &mut Description) {
@@ -155,7 +155,7 @@ pub(super) struct Accepted {
     outcome: &'static str,
     pub(super) replayed: bool,
     warning: Option<String>,
-    consumptions: Vec<views::Consumption>,
+    pub(super) consumptions: Vec<views::Consumption>,
     limitations: Vec<views::Limitation>,
 }
 
@@ -173,7 +173,7 @@ pub(super) async fn consume(mut request: Request) -> Answer {
         usage_event_key,
         items,
     };
-    let outcomes = entitlement::consume(&request.gateway.database, &[consume]).await?;
+    let outcomes = request.gateway.lanes.consume(consume).await?;
     let answer = accepted(outcomes, form)?;
     if !answer.replayed {
         request.gateway.meters.consumed(answer.consumptions.len());
@@ -183,7 +183,7 @@ pub(super) async fn consume(mut request: Request) -> Answer {
 }
 
 /// Joins the outcomes of one request's items: all are accepted, or none is.
-pub(super) fn accepted(items: Vec<ItemOutcome>, form: Form) -> Result<Accepted, Problem> {
+pub(super) fn accepted(items: Vec<Outcome>, form: Form) -> Result<Accepted, Problem> {
     let mut answer = Accepted {
         outcome: "accepted",
         replayed: false,
@@ -192,7 +192,7 @@ pub(super) fn accepted(items: Vec<ItemOutcome>, form: Form) -> Result<Accepted, 
         limitations: Vec::with_capacity(items.len()),
     };
     for item in items {
-        match item.outcome {
+        match item {
             Outcome::Accepted {
                 replayed,
                 warning,

@@ -192,10 +192,10 @@ impl Operation {
         .refuses(&[Code::IdempotencyKeyRequired, Code::IdempotencyConflict])
     }
 
-    /// The same, where the header is required only sometimes: when?
+    /// The same, where the header counts only sometimes: when? Else it may say anything.
     pub fn once_if(self, when: &str) -> Operation {
-        let description = format!("Done once for each; required {when}. X-Command-Id is the same");
-        self.parameter("header", "Idempotency-Key", &description, key())
+        let description = format!("As of other writes, but it counts, and is required, only {when}");
+        self.parameter("header", "Idempotency-Key", &description, value!({"type": "string"}))
             .refuses(&[Code::IdempotencyKeyRequired, Code::IdempotencyConflict])
     }
 

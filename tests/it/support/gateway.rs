@@ -22,6 +22,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// No test waits for a tick: what must happen by itself happens at a boundary, or with a change.
 const TICK: Duration = Duration::from_secs(3_600);
 
+/// As many as there are unless a setting says another number.
+const LANES: usize = 2;
+
 /// What the payment provider signs its events with: the old secret and the new one.
 pub const WEBHOOK_SECRETS: [&str; 2] = ["whsec_old_0123456789abcdef", "whsec_new_fedcba9876543210"];
 
@@ -62,6 +65,7 @@ impl TestGateway {
         let owned = |secrets: &[&str]| secrets.iter().map(|secret| (*secret).to_owned()).collect();
         let settings = Settings {
             tick: TICK,
+            lanes: LANES,
             token_secrets: owned(tokens),
             webhook_secrets: owned(webhooks),
         };

@@ -1,0 +1,112 @@
+//! Joins concurrent uses into one call: while a lane's call is under way, what arrives waits; when it returns, all that waits goes
+//! as the next one. Nothing waits for a clock: an idle lane calls at once, a busy one shares each commit among hundreds.
+//!
+//! A subject always falls into the same lane, so lanes never wait for each other's rows. Within a lane subjects take turns, and those
+//! of a call that failed as a whole are set aside and called one by one, while the lane goes on without them.
+
+mod lane;
+mod queue;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use self::lane::Lane;
+use self::queue::Waiting;
+use crate::database::Database;
+use crate::error::Error;
+use crate::procedures::entitlement::{ConsumeRequest, Outcome};
+
+/// The lanes of a gateway. Cloning shares them.
+#[derive(Clone)]
+pub struct Lanes {
+    lanes: Arc<[Arc<Lane>]>,
+}
+
+impl Lanes {
+    /// Lanes that only collect, until somebody runs them.
+    pub fn new(count: usize) -> Lanes {
+        Lanes {
+            lanes: (0..count.max(1)).map(|_| Arc::default()).collect(),
+        }
+    }
+
+    /// Decides a request, together with what others ask at the same time. Whoever does not wait for the answer takes his request back,
+    /// unless its call has begun.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] at once when too many wait already, and as
+    /// [`consume`](crate::procedures::entitlement::consume).
+    pub async fn consume(&self, request: ConsumeRequest) -> Result<Vec<Outcome>, Error> {
+        let mut answers = self.consume_all(vec![request]).await;
+        answers.pop().unwrap_or_else(|| Err(lost()))
+    }
+
+    /// Decides requests, those of one subject in their order, and answers each by itself, in their order.
+    pub async fn consume_all(&self, requests: Vec<ConsumeRequest>) -> Vec<Result<Vec<Outcome>, Error>> {
+        let mut pieces: Vec<Vec<Waiting>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        let mut submitted = Vec::with_capacity(requests.len());
+        for request in requests {
+            submitted.push(request.encode().map(|encoded| {
+                let (answer, decided) = oneshot::channel();
+                pieces[self.place(request.subject_id)].push(Waiting {
+                    subject_id: request.subject_id,
+                    request: encoded,
+                    items: request.items.len(),
+                    answer,
+                });
+                decided
+            }));
+        }
+        for (lane, piece) in self.lanes.iter().zip(pieces) {
+            lane.submit(piece);
+        }
+        let mut answers = Vec::with_capacity(submitted.len());
+        for one in submitted {
+            answers.push(match one {
+                Ok(decided) => decided.await.unwrap_or_else(|_| Err(lost())),
+                Err(error) => Err(error),
+            });
+        }
+        answers
+    }
+
+    /// Requests that wait for the call before theirs.
+    pub fn waiting(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.waiting()).sum()
+    }
+
+    /// Calls for what arrives, for as long as it is polled: each lane by `impatient`, which should have a connection for each, and what
+    /// is set aside by `database`. `called` is told how many requests each call of a lane has. It never ends by itself.
+    pub async fn run(&self, database: &Database, impatient: &Database, called: Arc<dyn Fn(usize) + Send + Sync>) {
+        let mut running = JoinSet::new();
+        for lane in self.lanes.iter().cloned() {
+            let (database, impatient) = (database.clone(), impatient.clone());
+            let called = called.clone();
+            running.spawn(async move {
+                loop {
+                    let serving = lane.run(&database, &impatient, &*called);
+                    let _ = AssertUnwindSafe(serving).catch_unwind().await;
+                    // Those of the call have lost their answer; those who wait will have theirs.
+                    tracing::error!("a lane panicked, and goes on");
+                }
+            });
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    fn place(&self, subject_id: u64) -> usize {
+        let mut hasher = DefaultHasher::new();
+        subject_id.hash(&mut hasher);
+        // As far as it matters here, a part of the hash is as good as all of it.
+        hasher.finish() as usize % self.lanes.len()
+    }
+}
+
+fn lost() -> Error {
+    Error::Internal("a lane lost a request".into())
+}
