@@ -20,6 +20,9 @@ use crate::procedures::billing::{self, ListedEntity};
 /// Characters of a reference.
 const NAME_CHARACTERS: usize = 128;
 
+/// Digits of an id that every number of so many digits can be.
+const ID_DIGITS: usize = 19;
+
 /// The route of entities.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     path!("api" / "console" / "billing" / "entities")
@@ -43,7 +46,7 @@ pub(super) fn describe(description: &mut Description) {
                 "Only those whose reference or workspace begins so",
                 value!({"type": "string", "pattern": shapes::visible(NAME_CHARACTERS)}),
             )
-            .page(value!({"type": "string", "pattern": format!("^[0-9]{{1,18}}[.][!-~]{{1,{NAME_CHARACTERS}}}$")}))
+            .page(value!({"type": "string", "pattern": format!("^[0-9]{{1,{ID_DIGITS}}}[.][!-~]{{1,{NAME_CHARACTERS}}}$")}))
             .answers::<List<BillableEntity>>(200, "A page of billable entities"),
     );
 }
@@ -76,7 +79,7 @@ async fn list(request: Request) -> Answer {
 fn read_cursor(cursor: &str) -> Result<(&str, u64), Problem> {
     let wrong = || Problem::field("cursor", "must be the nextCursor of the page before");
     let (id, name) = cursor.split_once('.').ok_or_else(wrong)?;
-    if name.is_empty() || bounded(name, NAME_CHARACTERS).is_err() {
+    if id.len() > ID_DIGITS || name.is_empty() || bounded(name, NAME_CHARACTERS).is_err() {
         return Err(wrong());
     }
     Ok((name, digits(id).ok_or_else(wrong)?))
