@@ -84,9 +84,9 @@ impl Lanes {
     /// is set aside by `database`. `called` is told how many requests each call of a lane has. It never ends by itself.
     pub async fn run(&self, database: &Database, impatient: &Database, called: Arc<dyn Fn(usize) + Send + Sync>) {
         let mut running = JoinSet::new();
-        for lane in self.lanes.iter().cloned() {
+        for lane in self.lanes.iter() {
+            let (lane, called) = (lane.clone(), called.clone());
             let (database, impatient) = (database.clone(), impatient.clone());
-            let called = called.clone();
             running.spawn(async move {
                 loop {
                     let serving = lane.run(&database, &impatient, &*called);
