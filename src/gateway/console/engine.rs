@@ -55,6 +55,7 @@ pub(super) fn describe(description: &mut Description) {
     let list = |name, path, summary| Operation::get(name, path, summary).by(Needs::Admin).at_most();
     description.add(
         list("listDue", "/api/console/billing/due", "What the clock changes next")
+            .naming::<DueBalance>()
             .answers::<List<DueBalance>>(200, "Balances, those that are due first"),
     );
     description.add(
@@ -63,6 +64,7 @@ pub(super) fn describe(description: &mut Description) {
             "/api/console/billing/failing",
             "What could not be settled",
         )
+        .naming::<FailingBalance>()
         .answers::<List<FailingBalance>>(200, "Balances that are set aside, the most often failed first"),
     );
     description.add(
@@ -71,6 +73,7 @@ pub(super) fn describe(description: &mut Description) {
             "/api/console/billing/late",
             "What was settled late in the last 24 hours",
         )
+        .naming::<LateSettlement>()
         .answers::<List<LateSettlement>>(200, "Settlements, the latest first"),
     );
     description.add(
@@ -79,6 +82,7 @@ pub(super) fn describe(description: &mut Description) {
             "/api/console/billing/over-limit",
             "Who is over a limit",
         )
+        .naming::<BalanceOverLimit>()
         .answers::<List<BalanceOverLimit>>(200, "Balances, the furthest over first"),
     );
     description.add(
@@ -87,6 +91,7 @@ pub(super) fn describe(description: &mut Description) {
             "/api/console/billing/plan-changes",
             "Which plans are to change",
         )
+        .naming::<PlanChange>()
         .answers::<List<PlanChange>>(200, "Scheduled assignments, those that are due first"),
     );
     let procedures = Operation::get(

@@ -51,6 +51,7 @@ pub(super) fn describe(description: &mut Description) {
     description.add(
         list.by(Needs::Admin)
             .required("query", "billableEntityId", "Whose", shapes::of::<Id>())
+            .naming::<GrantRest>()
             .answers::<List<GrantRest>>(200, "All of them, with what is left of each"),
     );
     let grant = Operation::post(
