@@ -10,7 +10,7 @@ use warp::{Filter, path};
 
 use super::super::Gateway;
 use super::super::caller::Needs;
-use super::super::description::{Description, Operation, shapes};
+use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, json, request};
 use super::super::views::{BillableEntity, List};
@@ -44,7 +44,8 @@ pub(super) fn describe(description: &mut Description) {
                 "query",
                 "q",
                 "Only those whose reference or workspace begins so",
-                value!({"type": "string", "pattern": shapes::visible(NAME_CHARACTERS)}),
+                // Of nothing begins everything.
+                value!({"type": "string", "pattern": format!("^[!-~]{{0,{NAME_CHARACTERS}}}$")}),
             )
             .page(value!({"type": "string", "pattern": format!("^[0-9]{{1,{ID_DIGITS}}}[.][!-~]{{1,{NAME_CHARACTERS}}}$")}))
             .answers::<List<BillableEntity>>(200, "A page of billable entities"),
