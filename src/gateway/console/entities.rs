@@ -44,10 +44,10 @@ pub(super) fn describe(description: &mut Description) {
                 "query",
                 "q",
                 "Only those whose reference or workspace begins so",
-                // Of nothing begins everything.
+                // An empty parameter counts as none, here and of the cursor.
                 value!({"type": "string", "pattern": format!("^[!-~]{{0,{NAME_CHARACTERS}}}$")}),
             )
-            .page(value!({"type": "string", "pattern": format!("^[0-9]{{1,{ID_DIGITS}}}[.][!-~]{{1,{NAME_CHARACTERS}}}$")}))
+            .page(value!({"type": "string", "pattern": format!("^([0-9]{{1,{ID_DIGITS}}}[.][!-~]{{1,{NAME_CHARACTERS}}})?$")}))
             .answers::<List<BillableEntity>>(200, "A page of billable entities"),
     );
 }
