@@ -1,6 +1,6 @@
 -- entitlement_post_in_tx_v1: writes uses that have been decided on: the ledger rows and the balances they move.
 --
--- Called by    entitlement_consume_in_tx_v1 and entitlement_commit_hold_in_tx_v1, which hold the balance rows' locks and have settled them.
+-- Called by    entitlement_consume_in_tx_v1 and entitlement_resolve_hold_in_tx_v1, which hold the balance rows' locks and have settled them.
 -- Transaction  needs the caller's.
 -- Locks        none of its own, but the counts of capacities.
 -- Idempotency  none of its own: a key that is there already breaks on a unique key.
