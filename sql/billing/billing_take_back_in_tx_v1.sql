@@ -13,7 +13,8 @@
 --
 -- What stays of a grant is what was bought less the refunded part of the money, rounded in the customer's favour. What was used stays used: the
 -- rest is granted anew, less what has been given so far, with the same end and place in the burn order. Of grants that renew or count whole,
--- which give together, all that stays is granted anew.
+-- which give together, all that stays is granted anew. Where it turns out that more was paid than was known when a refund was weighed, since another
+-- event of the payment came later, the part that was taken back too much is given again.
 CREATE PROCEDURE billing_take_back_in_tx_v1(
   IN p_purchase_id BIGINT UNSIGNED,
   IN p_created_by  VARCHAR(128)
@@ -32,7 +33,7 @@ BEGIN
   DECLARE v_other_names JSON;
   DECLARE v_paid, v_refunded, v_known_refunded, v_bought, v_amount, v_entitled, v_given_before, v_given, v_rest BIGINT;
   DECLARE v_priority SMALLINT;
-  DECLARE v_counts_whole, v_replayed BOOLEAN;
+  DECLARE v_counts_whole, v_has_ended, v_is_rest, v_replayed BOOLEAN;
   DECLARE v_no_more BOOLEAN DEFAULT FALSE;
   DECLARE c_definitions CURSOR FOR
     SELECT DISTINCT g.definition_id
@@ -42,12 +43,18 @@ BEGIN
      ORDER BY g.definition_id;
   DECLARE c_grants CURSOR FOR
     SELECT pg.first_grant_id, pg.grant_id, pg.bought_amount, gb.is_allotment, g.amount, d.code, g.grant_kind, g.priority,
-           g.effective_at, g.expires_at, g.source, g.plan_assignment_id
+           g.effective_at, g.expires_at, g.source, g.plan_assignment_id, gb.grant_state = 'ended',
+           g.dedupe_key LIKE CONCAT('refund:', p_purchase_id, ':%')
       FROM billing_purchase_grants AS pg
       JOIN billing_entitlement_grants AS g ON g.id = pg.grant_id
       JOIN billing_entitlement_grant_balances AS gb ON gb.grant_id = g.id
       JOIN billing_entitlement_definitions AS d ON d.id = g.definition_id
-     WHERE pg.purchase_id = p_purchase_id AND gb.grant_state <> 'ended'
+      -- What a refund took back as a whole. Where a part of it stayed, that has a grant of its own.
+      LEFT JOIN billing_entitlement_revocations AS r ON r.grant_id = g.id AND r.dedupe_key LIKE CONCAT('refund:', p_purchase_id, ':%')
+      LEFT JOIN billing_purchase_grants AS later
+        ON later.purchase_id = pg.purchase_id AND later.first_grant_id = pg.first_grant_id AND later.grant_id > pg.grant_id
+     WHERE pg.purchase_id = p_purchase_id
+       AND (gb.grant_state <> 'ended' OR (r.grant_id IS NOT NULL AND later.grant_id IS NULL AND COALESCE(g.expires_at > v_now, TRUE)))
      ORDER BY d.id, g.id;
   DECLARE CONTINUE HANDLER FOR NOT FOUND SET v_no_more = TRUE;
 
@@ -107,7 +114,7 @@ BEGIN
     -- The rests that this loop grants are not in its list: the cursor was read when it opened.
     taking: LOOP
       FETCH c_grants INTO v_first_grant_id, v_grant_id, v_bought, v_counts_whole, v_amount, v_code, v_kind, v_priority, v_effective_at, v_expires_at,
-                          v_source, v_assignment_id;
+                          v_source, v_assignment_id, v_has_ended, v_is_rest;
       IF v_no_more THEN
         LEAVE taking;
       END IF;
@@ -116,9 +123,11 @@ BEGIN
         FROM billing_purchase_grants AS pg
         JOIN billing_entitlement_grant_balances AS gb ON gb.grant_id = pg.grant_id
        WHERE pg.purchase_id = p_purchase_id AND pg.first_grant_id = v_first_grant_id AND pg.grant_id <> v_grant_id;
-      IF v_entitled < v_given_before + v_amount THEN
-        CALL entitlement_revoke_in_tx_v1(v_grant_id, NULL, CONCAT(v_cause, v_grant_id), v_reason, p_created_by, v_replayed);
-        -- Only now is it known what the grant gave: the revocation closed the segment.
+      IF v_has_ended OR v_entitled < v_given_before + v_amount OR (v_is_rest AND v_entitled > v_given_before + v_amount) THEN
+        IF NOT v_has_ended THEN
+          CALL entitlement_revoke_in_tx_v1(v_grant_id, NULL, CONCAT(v_cause, v_grant_id), v_reason, p_created_by, v_replayed);
+        END IF;
+        -- Only now is it known what the grant gave: its end closed the segment.
         SELECT IF(v_counts_whole, 0, gb.given_amount) INTO v_given FROM billing_entitlement_grant_balances AS gb WHERE gb.grant_id = v_grant_id;
         SET v_rest = v_entitled - v_given_before - v_given;
         IF v_rest > 0 THEN

@@ -67,7 +67,7 @@ async fn lines_and_quantities_count() {
     let mut shop = Shop::open().await;
     shop.applies(&Event::current("checkout.session.completed.line_items"))
         .await;
-    assert_eq!(shop.purchases().await, ["pi_lines paid 0 of 2500 eur: 2 pack, 1 extra"]);
+    assert_eq!(shop.purchases().await, ["pi_lines paid 0 of 2500 eur: 1 extra, 2 pack"]);
     assert_eq!(shop.available().await, [210, 100, 6]);
     shop.applies(&checkout().with("/metadata/quantity", "7")).await;
     assert_eq!(shop.available().await, [910, 450, 27]);

@@ -277,7 +277,7 @@ impl Shop {
             .exec(
                 "SELECT CONCAT(p.provider_payment_id, ' ', p.status, ' ', p.refunded_minor_units, ' of ', p.paid_minor_units, ' ', p.currency, ': ',
                                (SELECT GROUP_CONCAT(CONCAT(l.quantity, ' ', COALESCE(pl.code, pr.code, CONCAT('unknown ', l.provider_price_id)))
-                                                    ORDER BY l.line_no SEPARATOR ', ')
+                                                    ORDER BY COALESCE(pl.code, pr.code, l.provider_price_id), l.line_no SEPARATOR ', ')
                                   FROM billing_purchase_lines AS l
                                   LEFT JOIN billing_plans AS pl ON pl.id = l.plan_id
                                   LEFT JOIN billing_products AS pr ON pr.id = l.product_id
