@@ -96,7 +96,7 @@ const SPOILT: &[(&str, &[&str])] = &[
     // The first use, of a segment that is closed.
     (
         "DELETE FROM billing_entitlement_consumptions WHERE subject_id = :s AND definition_id = :credits AND sequence_no = 1",
-        &["number of uses", "used in segment"],
+        &["first use not archived", "number of uses", "used in segment"],
     ),
     (
         "UPDATE billing_entitlement_consumptions SET amount = amount + 1 WHERE subject_id = :s AND definition_id = :credits ORDER BY sequence_no DESC LIMIT 1",
