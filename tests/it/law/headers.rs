@@ -153,11 +153,7 @@ fn characteristics(procedure: &Procedure, findings: &mut Findings) {
     }
     let is_invokers = INVOKERS.iter().any(|(stem, _)| *stem == procedure.stem);
     if is_invokers && find(head, "SQL SECURITY INVOKER").is_none() {
-        findings.add(
-            file,
-            line,
-            "must say SQL SECURITY INVOKER, or be taken out of INVOKERS",
-        );
+        findings.add(file, line, "must say SQL SECURITY INVOKER, or be taken out of INVOKERS");
     }
     if !is_invokers && find(head, "SQL SECURITY DEFINER").is_none() {
         findings.add(
