@@ -119,16 +119,17 @@ BEGIN
            MAX(s.may_be_archived), JSON_ARRAYAGG(JSON_OBJECT('subjectId', s.subject_id, 'codes', s.codes))
       INTO v_slow, v_is_slow, v_is_unopened, v_next_change_at, v_has_capacities, v_may_be_archived, v_changes
       FROM (SELECT g.subject_id, MIN(g.next_change_at) AS next_change_at, MAX(g.is_unopened) AS is_unopened, MAX(g.is_capacity) AS has_capacities,
-                   -- The balance of what has a problem was not asked.
-                   MAX(g.has_problem OR g.archived_sequence_no > 0) AS may_be_archived, JSON_ARRAYAGG(g.code) AS codes,
-                   MAX(g.has_problem OR g.seen > 0 OR g.keys_used < g.uses OR g.is_backdated
+                   MAX(g.archived_or_problem > 0) AS may_be_archived, JSON_ARRAYAGG(g.code) AS codes,
+                   MAX(g.archived_or_problem = 2 OR g.seen > 0 OR g.keys_used < g.uses OR g.is_backdated
                        OR (NOT g.is_soft AND g.amount > g.available) OR g.consumed + g.amount > 9007199254740991) AS is_slow
               FROM (SELECT i.subject_id, i.definition_id, MAX(d.code) AS code, COALESCE(MAX(d.entitlement_type = 'capacity'), FALSE) AS is_capacity,
                            COUNT(*) AS uses, COUNT(DISTINCT i.usage_event_key) AS keys_used, SUM(i.amount) AS amount,
-                           MAX(i.problem IS NOT NULL) AS has_problem, COUNT(c.sequence_no) + COUNT(rc.id) AS seen, MAX(i.occurred_at IS NOT NULL) AS is_backdated,
+                           -- 2: the balance of what has a problem is not asked, so it may have archived uses, too.
+                           MAX(IF(i.problem IS NULL, COALESCE(b.archived_sequence_no > 0, 0), 2)) AS archived_or_problem,
+                           COUNT(c.sequence_no) + COUNT(rc.id) AS seen, MAX(i.occurred_at IS NOT NULL) AS is_backdated,
                            COALESCE(MAX(d.enforcement_mode = 'soft_warn'), FALSE) AS is_soft,
                            COALESCE(MAX(b.available_amount), 0) AS available, COALESCE(MAX(b.consumed_amount), 0) AS consumed,
-                           MIN(b.next_change_at) AS next_change_at, COALESCE(MAX(b.archived_sequence_no), 0) AS archived_sequence_no,
+                           MIN(b.next_change_at) AS next_change_at,
                            MAX(i.problem IS NULL) AND MAX(b.subject_id) IS NULL AND COALESCE(MAX(d.enforcement_mode = 'soft_warn'), FALSE) AS is_unopened
                       FROM (SELECT j.subject_id, j.definition_id, j.amount, j.usage_event_key, j.occurred_at, j.problem
                               FROM JSON_TABLE(v_items, '$[*]' COLUMNS (

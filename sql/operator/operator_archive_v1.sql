@@ -2,7 +2,7 @@
 --
 -- Called by    consumable archive; people.
 -- Transaction  owns it: one for each limit of each subject. Inside an open one it refuses (error 1568) and leaves that one alone.
--- Locks        of one limit at a time, the balance row, then the uses that go: meanwhile who uses that limit waits. A thousand uses take some hundredths of a
+-- Locks        of one limit at a time, the balance row, then the uses that go: meanwhile who uses that limit waits. A thousand uses take about a tenth of a
 --              second.
 -- Idempotency  what was moved is not moved again. A call that was killed has moved whole parts; the next one goes on.
 -- Parameters   p_before   UTC, not in the future: of segments that were closed by then
