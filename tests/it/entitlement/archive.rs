@@ -1,9 +1,8 @@
-//! `operator_archive_v1`: what it may move, who may move it, and that every answer stays as it was.
+//! `operator_archive_v1`: what it may move, and that every answer stays as it was. Who may move it: `accounts`.
 
 use chrono::{Days, NaiveDate};
-use consumable::database::make_gateway_account;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, Row};
+use mysql_async::{Conn, Row};
 use serde_json::{Value as Json, json};
 
 use crate::support::session::{begin, until_blocked};
@@ -274,64 +273,6 @@ async fn subject_after_subject_is_walked() {
     // The second is half done after three; the third fills a call to its end, which the last one has to find out.
     assert_eq!(walked, [(3, Some(subjects[1])), (3, Some(subjects[2])), (0, None)]);
     assert_eq!(differences(&mut story.session, None).await, [""; 0]);
-    story.end().await;
-}
-
-#[tokio::test]
-async fn the_owner_and_the_gateway_may_not_and_who_deletes_may() {
-    let mut story = Story::of(definition::BALANCE).await;
-    story.grant(Grant::of("topup", 100)).await;
-    story.consume(1).await;
-    story.grant(Grant::of("topup", 100)).await;
-    let name = story.database.name().to_owned();
-    let number = getrandom::u32().unwrap();
-    let (gateway, archivist) = (format!("gateway_{number:08x}"), format!("archivist_{number:08x}"));
-    make_gateway_account(&story.database.url(), &gateway, "secret")
-        .await
-        .unwrap();
-    let dba = &mut story.session;
-    // Whatever runs with the owner's rights: the procedures that the gateway calls do.
-    dba.query_drop(
-        "CREATE DEFINER = 'consumable_owner'@'localhost' PROCEDURE as_owner()
-         CALL operator_archive_v1('2026-03-01', 1000, NULL, NULL)",
-    )
-    .await
-    .unwrap();
-    for account in [
-        format!("CREATE USER {archivist}@localhost IDENTIFIED BY 'secret'"),
-        format!("GRANT SELECT ON {name}.* TO {archivist}@localhost"),
-        format!("GRANT EXECUTE ON PROCEDURE {name}.operator_archive_v1 TO {archivist}@localhost"),
-        format!("GRANT UPDATE ON {name}.billing_entitlement_balances TO {archivist}@localhost"),
-        format!("GRANT INSERT ON {name}.billing_entitlement_consumption_archive TO {archivist}@localhost"),
-        format!("GRANT DELETE ON {name}.billing_entitlement_consumptions TO {archivist}@localhost"),
-    ] {
-        dba.query_drop(account).await.unwrap();
-    }
-    let session = async |account: &str| {
-        Conn::new(Opts::from_url(&story.database.url_as(account, "secret")).unwrap())
-            .await
-            .unwrap()
-    };
-    let (mut as_gateway, mut as_archivist) = (session(&gateway).await, session(&archivist).await);
-    let archive = "CALL operator_archive_v1('2026-03-01', 1000, NULL, NULL)";
-    for (call, denied) in [
-        (archive, format!("SELECT command denied to user '{gateway}'")),
-        (
-            "CALL as_owner()",
-            "DELETE command denied to user 'consumable_owner'".to_owned(),
-        ),
-    ] {
-        let error = as_gateway.query_drop(call).await.unwrap_err().to_string();
-        assert!(error.contains(&denied), "{call}: {error}");
-        assert_eq!(places(&mut story).await, [(0, 1, 0)]);
-    }
-    let moved: (u64, Option<u64>, u64) = as_archivist.query_first(archive).await.unwrap().unwrap();
-    assert_eq!(moved.0, 1);
-    assert_eq!(places(&mut story).await, [(1, 0, 1)]);
-    for account in [&gateway, &archivist] {
-        let dba = &mut story.session;
-        dba.query_drop(format!("DROP USER {account}@localhost")).await.unwrap();
-    }
     story.end().await;
 }
 
