@@ -24,7 +24,7 @@ use super::Failure;
 ///
 ///   consumable archive --before 2026-01-01
 #[derive(Args)]
-#[command(after_help = super::EXIT_CODES, verbatim_doc_comment)]
+#[command(after_help = super::EXIT_CODES)]
 pub struct Archive {
     #[command(flatten)]
     database: DatabaseSetting,
