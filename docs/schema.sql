@@ -63,6 +63,7 @@ CREATE TABLE `billing_entitlement_balances` (
   `held_amount` bigint NOT NULL COMMENT 'set aside by pending holds',
   `last_sequence_no` bigint unsigned NOT NULL COMMENT 'number of the newest consumption',
   `returned_sequence_no` bigint unsigned NOT NULL DEFAULT '0' COMMENT 'rolling windows: number of the newest use that has come back',
+  `archived_sequence_no` bigint unsigned NOT NULL DEFAULT '0' COMMENT 'the uses up to this number are in the archive; 0: none, and nobody looks there',
   `next_change_at` datetime(3) DEFAULT NULL COMMENT 'UTC; the next boundary; null: the clock changes nothing',
   `failure_count` int unsigned NOT NULL DEFAULT '0' COMMENT 'settlements that failed in a row',
   `last_failure` varchar(255) DEFAULT NULL COMMENT 'what the newest of them said',
@@ -82,6 +83,31 @@ CREATE TABLE `billing_entitlement_balances` (
   CONSTRAINT `ck_balances_history` CHECK (((`history_no` = 0) or ((`next_change_at` is null) and (`held_amount` = 0)))),
   CONSTRAINT `ck_balances_window` CHECK ((`window_end_at` > `window_start_at`))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='projection: what is granted, used and left';
+
+CREATE TABLE `billing_entitlement_consumption_archive` (
+  `subject_type` enum('billable_entity') NOT NULL DEFAULT 'billable_entity',
+  `subject_id` bigint unsigned NOT NULL,
+  `definition_id` int unsigned NOT NULL,
+  `usage_event_key` varchar(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'the caller''s key, compared byte for byte',
+  `sequence_no` bigint unsigned NOT NULL COMMENT 'number of this use in its balance, without gaps',
+  `segment_no` int unsigned NOT NULL COMMENT 'the segment it was posted in, which is closed',
+  `amount` bigint NOT NULL,
+  `reason_code` varchar(64) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL,
+  `occurred_at` datetime(3) NOT NULL COMMENT 'UTC; when the caller says it happened, else posted_at',
+  `posted_at` datetime(3) NOT NULL COMMENT 'UTC; when it was decided',
+  `returns_at` datetime(3) DEFAULT NULL COMMENT 'UTC; rolling windows: when it came back',
+  `consumed_after` bigint NOT NULL COMMENT 'consumed_amount with this use',
+  `left_after` bigint NOT NULL COMMENT 'left_amount with this use',
+  `held_after` bigint NOT NULL COMMENT 'held_amount then',
+  `next_change_at` datetime(3) DEFAULT NULL COMMENT 'UTC; the next boundary, as known then',
+  `content_sha256` binary(32) NOT NULL COMMENT 'of all items of its request: the same key with other content is a conflict',
+  `metadata` json DEFAULT NULL COMMENT 'the caller''s own; the engine never reads it',
+  `archived_at` datetime(3) NOT NULL COMMENT 'UTC; when it was moved here',
+  PRIMARY KEY (`subject_id`,`definition_id`,`usage_event_key`),
+  UNIQUE KEY `uq_consumption_archive_sequence` (`subject_id`,`definition_id`,`sequence_no`),
+  CONSTRAINT `ck_consumption_archive_amount` CHECK ((`amount` between 1 and 9007199254740991)),
+  CONSTRAINT `ck_consumption_archive_returns` CHECK ((`returns_at` > `posted_at`))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='ledger: uses that were archived';
 
 CREATE TABLE `billing_entitlement_consumptions` (
   `subject_type` enum('billable_entity') NOT NULL DEFAULT 'billable_entity',

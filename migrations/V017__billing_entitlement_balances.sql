@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS billing_entitlement_balances (
   held_amount                   BIGINT NOT NULL COMMENT 'set aside by pending holds',
   last_sequence_no              BIGINT UNSIGNED NOT NULL COMMENT 'number of the newest consumption',
   returned_sequence_no          BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'rolling windows: number of the newest use that has come back',
+  archived_sequence_no          BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'the uses up to this number are in the archive; 0: none, and nobody looks there',
   next_change_at                DATETIME(3) NULL COMMENT 'UTC; the next boundary; null: the clock changes nothing',
   failure_count                 INT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'settlements that failed in a row',
   last_failure                  VARCHAR(255) NULL COMMENT 'what the newest of them said',

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{EXIT_CODES, Failure, catalog, dev, keys, migrate, serve, verify};
+use commands::{EXIT_CODES, Failure, archive, catalog, dev, keys, migrate, serve, verify};
 use consumable::config::LogSetting;
 
 /// An entitlements engine: may this customer do this, and how much is left?
@@ -29,6 +29,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Keys(keys::Keys),
     Verify(verify::Verify),
+    Archive(archive::Archive),
     Catalog(catalog::Catalog),
 }
 
@@ -50,6 +51,7 @@ async fn main() -> ExitCode {
         Command::Migrate(options) => migrate::run(&options).await,
         Command::Keys(options) => keys::run(&options).await.map(|()| true),
         Command::Verify(options) => verify::run(&options).await,
+        Command::Archive(options) => archive::run(&options).await.map(|()| true),
         Command::Catalog(options) => catalog::run(&options).await,
     };
     match answer {

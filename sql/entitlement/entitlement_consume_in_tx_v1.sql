@@ -16,13 +16,17 @@
 --              retry_after_seconds (null where time does not help), used_amount (consumed and held), over_by_amount.
 -- Errors       VALIDATION_FAILED, for p_requests as a whole; SETTLEMENT_STUCK. What is wrong with one request is its outcome, not an error.
 -- Cost         per call: six statements and one outbox row. Per item: one ledger row; per balance: one update. Nothing grows with
---              the use that went before, or with the number of grants. A request that is decided alone costs some statements more.
+--              the use that went before, or with the number of grants. A request that is decided alone costs some statements more. Where uses of
+--              one of the limits were archived, one statement more, which looks for the keys there.
 --
 -- Each join that locks names its index: a table of few rows is otherwise scanned, and a scan waits for rows of others. A statement
 -- costs 0.1 to 0.2 ms however few its rows are, so what is wanted of the same rows is asked for at once.
 --
 -- A request touches one subject. A subject all of whose requests fit together, and none of whose keys was seen before, is accepted
 -- set-based; the requests of any other subject are decided one by one in order of arrival. Both ways give the same result.
+--
+-- The key of an archived use is known as any is. The archive is looked into after the ledger, by a read that locks and so sees what is committed: a use that was
+-- being moved is found where it was or where it is. Who has nothing there pays nothing: the archive is in no statement that he needs.
 CREATE PROCEDURE entitlement_consume_in_tx_v1(
   IN  p_requests     JSON,
   OUT p_not_accepted INT UNSIGNED
@@ -32,19 +36,19 @@ CREATE PROCEDURE entitlement_consume_in_tx_v1(
   COMMENT 'Decides and books uses inside the caller''s transaction'
 BEGIN
   DECLARE v_now, v_next_change_at DATETIME(3);
-  DECLARE v_items, v_by_request, v_chosen, v_changes JSON;
+  DECLARE v_items, v_by_request, v_chosen, v_changes, v_archived JSON;
   -- Requests that were not simply accepted, by their number: [outcome, problem, definition that refused, its granted, consumed, left and
-  -- held amount when it did]. Later requests of the call may move these. Looked up by number: a join with them costs the square.
+  -- held amount when it did, uses that are archived]. Later requests of the call may move these. Looked up by number: a join with them costs the square.
   DECLARE v_exceptions JSON DEFAULT JSON_OBJECT();
   -- Their text, as it grows.
   DECLARE v_exceptions_text LONGTEXT CHARACTER SET utf8mb4 DEFAULT '';
   -- Subjects whose requests are decided one by one.
   DECLARE v_slow JSON;
   DECLARE v_settled, v_requests, v_request_no, v_boundaries INT UNSIGNED;
-  DECLARE v_is_slow, v_is_unopened, v_has_capacities, v_no_more_due BOOLEAN;
+  DECLARE v_is_slow, v_is_unopened, v_has_capacities, v_may_be_archived, v_no_more_due BOOLEAN;
   DECLARE v_subject_id BIGINT UNSIGNED;
   DECLARE v_definition_id, v_refused_definition_id INT UNSIGNED;
-  DECLARE v_items_seen, v_items_same, v_twin_item_no INT UNSIGNED;
+  DECLARE v_items_seen, v_items_same, v_archived_seen, v_archived_same, v_twin_item_no INT UNSIGNED;
   DECLARE v_has_twins BOOLEAN;
   DECLARE v_granted, v_consumed, v_left, v_held BIGINT;
   DECLARE v_problem VARCHAR(128);
@@ -112,15 +116,17 @@ BEGIN
   SET v_settled = 0;
   classify: LOOP
     SELECT JSON_ARRAYAGG(IF(s.is_slow, s.subject_id, NULL)), COALESCE(MAX(s.is_slow), FALSE), MAX(s.is_unopened), MIN(s.next_change_at), MAX(s.has_capacities),
-           JSON_ARRAYAGG(JSON_OBJECT('subjectId', s.subject_id, 'codes', s.codes))
-      INTO v_slow, v_is_slow, v_is_unopened, v_next_change_at, v_has_capacities, v_changes
+           MAX(s.may_be_archived), JSON_ARRAYAGG(JSON_OBJECT('subjectId', s.subject_id, 'codes', s.codes))
+      INTO v_slow, v_is_slow, v_is_unopened, v_next_change_at, v_has_capacities, v_may_be_archived, v_changes
       FROM (SELECT g.subject_id, MIN(g.next_change_at) AS next_change_at, MAX(g.is_unopened) AS is_unopened, MAX(g.is_capacity) AS has_capacities,
-                   JSON_ARRAYAGG(g.code) AS codes,
-                   MAX(g.has_problem OR g.seen > 0 OR g.keys_used < g.uses OR g.is_backdated
+                   MAX(g.archived_or_problem > 0) AS may_be_archived, JSON_ARRAYAGG(g.code) AS codes,
+                   MAX(g.archived_or_problem = 2 OR g.seen > 0 OR g.keys_used < g.uses OR g.is_backdated
                        OR (NOT g.is_soft AND g.amount > g.available) OR g.consumed + g.amount > 9007199254740991) AS is_slow
               FROM (SELECT i.subject_id, i.definition_id, MAX(d.code) AS code, COALESCE(MAX(d.entitlement_type = 'capacity'), FALSE) AS is_capacity,
                            COUNT(*) AS uses, COUNT(DISTINCT i.usage_event_key) AS keys_used, SUM(i.amount) AS amount,
-                           MAX(i.problem IS NOT NULL) AS has_problem, COUNT(c.sequence_no) + COUNT(rc.id) AS seen, MAX(i.occurred_at IS NOT NULL) AS is_backdated,
+                           -- 2: the balance of what has a problem is not asked, so it may have archived uses, too.
+                           MAX(IF(i.problem IS NULL, COALESCE(b.archived_sequence_no > 0, 0), 2)) AS archived_or_problem,
+                           COUNT(c.sequence_no) + COUNT(rc.id) AS seen, MAX(i.occurred_at IS NOT NULL) AS is_backdated,
                            COALESCE(MAX(d.enforcement_mode = 'soft_warn'), FALSE) AS is_soft,
                            COALESCE(MAX(b.available_amount), 0) AS available, COALESCE(MAX(b.consumed_amount), 0) AS consumed,
                            MIN(b.next_change_at) AS next_change_at,
@@ -173,6 +179,18 @@ BEGIN
     END;
   END LOOP;
 
+  IF v_may_be_archived THEN
+    SELECT JSON_ARRAYAGG(i.subject_id) INTO v_chosen
+      FROM JSON_TABLE(v_items, '$[*]' COLUMNS (
+             subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', usage_event_key VARCHAR(256) PATH '$[5]')) AS i
+      STRAIGHT_JOIN billing_entitlement_consumption_archive AS a FORCE INDEX (PRIMARY)
+        ON a.subject_id = i.subject_id AND a.definition_id = i.definition_id AND a.usage_event_key = CONVERT(i.usage_event_key USING ascii)
+       FOR SHARE OF a;
+    IF v_chosen IS NOT NULL THEN
+      SET v_slow = JSON_MERGE_PRESERVE(v_slow, v_chosen), v_is_slow = TRUE;
+    END IF;
+  END IF;
+
   IF NOT v_is_slow THEN
     CALL entitlement_post_in_tx_v1(v_items, 'consume', v_has_capacities, v_now);
   ELSE
@@ -194,7 +212,7 @@ BEGIN
     SET v_request_no = 0;
     WHILE v_request_no < v_requests DO
       SET v_request_no = v_request_no + 1, v_problem = NULL, v_outcome = NULL, v_refused_definition_id = NULL,
-          v_granted = NULL, v_consumed = NULL, v_left = NULL, v_held = NULL,
+          v_granted = NULL, v_consumed = NULL, v_left = NULL, v_held = NULL, v_archived = NULL,
           v_chosen = JSON_EXTRACT(v_by_request, CONCAT('$."', v_request_no, '"'));
 
       IF v_chosen IS NOT NULL THEN
@@ -209,6 +227,19 @@ BEGIN
           LEFT JOIN billing_resource_changes AS rc FORCE INDEX (uq_resource_changes_key)
             ON rc.subject_id = i.subject_id AND rc.definition_id = i.definition_id AND rc.usage_event_key = CONVERT(i.usage_event_key USING ascii)
            FOR SHARE OF c, rc;
+        IF v_may_be_archived THEN
+          SELECT COUNT(a.sequence_no), COALESCE(SUM(a.content_sha256 = UNHEX(i.content_sha256)), 0),
+                 JSON_ARRAYAGG(JSON_ARRAY(i.item_no, a.sequence_no, a.segment_no, a.reason_code, a.occurred_at, a.posted_at,
+                                          a.consumed_after, a.left_after, a.held_after, a.next_change_at))
+            INTO v_archived_seen, v_archived_same, v_archived
+            FROM JSON_TABLE(v_chosen, '$[*]' COLUMNS (
+                   item_no INT PATH '$[1]', subject_id BIGINT UNSIGNED PATH '$[2]', definition_id INT UNSIGNED PATH '$[3]', usage_event_key VARCHAR(256) PATH '$[5]',
+                   content_sha256 CHAR(64) PATH '$[9]')) AS i
+            LEFT JOIN billing_entitlement_consumption_archive AS a FORCE INDEX (PRIMARY)
+              ON a.subject_id = i.subject_id AND a.definition_id = i.definition_id AND a.usage_event_key = CONVERT(i.usage_event_key USING ascii)
+             FOR SHARE OF a;
+          SET v_items_seen = v_items_seen + v_archived_seen, v_items_same = v_items_same + v_archived_same;
+        END IF;
 
         -- A replay first: what has been answered stays answered, also when the definition is not active any more.
         IF v_items_seen > 0 AND v_items_same = JSON_LENGTH(v_chosen) THEN
@@ -255,7 +286,7 @@ BEGIN
 
         IF v_outcome IS NOT NULL THEN
           SET v_exceptions_text = CONCAT(v_exceptions_text, IF(v_exceptions_text = '', '{', ','), '"', v_request_no, '":', JSON_ARRAY(
-            v_outcome, v_problem, v_refused_definition_id, v_granted, v_consumed, v_left, v_held));
+            v_outcome, v_problem, v_refused_definition_id, v_granted, v_consumed, v_left, v_held, IF(v_outcome = 'replayed', v_archived, NULL)));
           SET p_not_accepted = p_not_accepted + (v_outcome <> 'replayed');
         END IF;
       END IF;
@@ -297,15 +328,19 @@ BEGIN
     FROM (SELECT i.request_no, i.item_no,
                  CASE WHEN x.outcome IN ('refused', 'failed') THEN x.outcome ELSE 'accepted' END AS outcome,
                  COALESCE(x.outcome = 'replayed', FALSE) AS replayed, x.problem, dx.code AS refused_code,
-                 i.subject_id, i.usage_event_key, i.amount, COALESCE(c.reason_code, rc.reason_code, i.reason_code) AS reason_code,
-                 c.sequence_no, COALESCE(c.occurred_at, rc.occurred_at) AS occurred_at, COALESCE(c.posted_at, rc.posted_at) AS posted_at,
+                 i.subject_id, i.usage_event_key, i.amount, COALESCE(c.reason_code, rc.reason_code, x.reason_code, i.reason_code) AS reason_code,
+                 COALESCE(c.sequence_no, x.sequence_no) AS sequence_no, COALESCE(c.occurred_at, rc.occurred_at, x.occurred_at) AS occurred_at,
+                 COALESCE(c.posted_at, rc.posted_at, x.posted_at) AS posted_at,
                  d.code, d.name, d.entitlement_type, d.enforcement_mode, d.unit, d.scale, d.window_interval, d.window_anchor, d.lock_label,
                  COALESCE(s.granted_amount, IF(x.definition_id = d.id, x.granted_amount, NULL), b.granted_amount, 0) AS granted_amount,
-                 COALESCE(c.consumed_after, rc.consumed_after, IF(x.definition_id = d.id, x.consumed_amount, NULL), b.consumed_amount, 0) AS consumed_amount,
-                 COALESCE(c.left_after, rc.left_after, IF(x.definition_id = d.id, x.left_amount, NULL), b.left_amount, 0) AS left_amount,
-                 COALESCE(c.held_after, rc.held_after, IF(x.definition_id = d.id, x.held_amount, NULL), b.held_amount, 0) AS held_amount,
-                 COALESCE(COALESCE(c.left_after, rc.left_after) < 0 OR COALESCE(s.allotment_given_amount, b.allotment_given_amount) > COALESCE(s.allotment_amount, b.allotment_amount), b.over_limit, FALSE) AS over_limit,
-                 IF(COALESCE(c.segment_no, rc.segment_no) IS NULL, b.next_change_at, COALESCE(c.next_change_at, rc.next_change_at)) AS next_change_at,
+                 COALESCE(c.consumed_after, rc.consumed_after, x.consumed_after, IF(x.definition_id = d.id, x.consumed_amount, NULL), b.consumed_amount, 0) AS consumed_amount,
+                 COALESCE(c.left_after, rc.left_after, x.left_after, IF(x.definition_id = d.id, x.left_amount, NULL), b.left_amount, 0) AS left_amount,
+                 COALESCE(c.held_after, rc.held_after, x.held_after, IF(x.definition_id = d.id, x.held_amount, NULL), b.held_amount, 0) AS held_amount,
+                 COALESCE(COALESCE(c.left_after, rc.left_after, x.left_after) < 0
+                            OR COALESCE(s.allotment_given_amount, b.allotment_given_amount) > COALESCE(s.allotment_amount, b.allotment_amount),
+                          b.over_limit, FALSE) AS over_limit,
+                 IF(COALESCE(c.segment_no, rc.segment_no, x.segment_no) IS NULL, b.next_change_at,
+                    COALESCE(c.next_change_at, rc.next_change_at, x.next_change_at)) AS next_change_at,
                  COALESCE(s.window_start_at, b.window_start_at) AS window_start_at,
                  COALESCE(s.window_end_at, b.window_end_at) AS window_end_at,
                  COALESCE(s.settled_at, b.settled_at) AS last_recomputed_at
@@ -314,8 +349,12 @@ BEGIN
                    amount BIGINT PATH '$[4]', usage_event_key VARCHAR(256) PATH '$[5]', reason_code VARCHAR(64) PATH '$[6]')) AS i
             LEFT JOIN JSON_TABLE(JSON_EXTRACT(v_exceptions, CONCAT('$."', i.request_no, '"')), '$' COLUMNS (
                    outcome VARCHAR(8) PATH '$[0]', problem VARCHAR(128) PATH '$[1]', definition_id INT UNSIGNED PATH '$[2]',
-                   granted_amount BIGINT PATH '$[3]', consumed_amount BIGINT PATH '$[4]', left_amount BIGINT PATH '$[5]', held_amount BIGINT PATH '$[6]')) AS x
-              ON TRUE
+                   granted_amount BIGINT PATH '$[3]', consumed_amount BIGINT PATH '$[4]', left_amount BIGINT PATH '$[5]', held_amount BIGINT PATH '$[6]',
+                   NESTED PATH '$[7][*]' COLUMNS (
+                     item_no INT PATH '$[0]', sequence_no BIGINT UNSIGNED PATH '$[1]', segment_no INT UNSIGNED PATH '$[2]', reason_code VARCHAR(64) PATH '$[3]',
+                     occurred_at DATETIME(3) PATH '$[4]', posted_at DATETIME(3) PATH '$[5]', consumed_after BIGINT PATH '$[6]', left_after BIGINT PATH '$[7]',
+                     held_after BIGINT PATH '$[8]', next_change_at DATETIME(3) PATH '$[9]'))) AS x
+              ON COALESCE(x.item_no = i.item_no, TRUE)
             LEFT JOIN billing_entitlement_definitions AS dx ON dx.id = x.definition_id
             LEFT JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
             LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY)
@@ -326,7 +365,8 @@ BEGIN
              AND rc.definition_id = i.definition_id AND rc.usage_event_key = CONVERT(i.usage_event_key USING ascii)
             -- A use of this call is of the open segment, which the balance tells as well.
             LEFT JOIN billing_entitlement_settlements AS s
-              ON x.outcome = 'replayed' AND s.subject_id = i.subject_id AND s.definition_id = i.definition_id AND s.segment_no = COALESCE(c.segment_no, rc.segment_no)
+              ON x.outcome = 'replayed' AND s.subject_id = i.subject_id AND s.definition_id = i.definition_id
+             AND s.segment_no = COALESCE(c.segment_no, rc.segment_no, x.segment_no)
             LEFT JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
               ON b.subject_id = i.subject_id AND b.definition_id = i.definition_id AND b.history_no = 0) AS f
    ORDER BY f.request_no, f.item_no;

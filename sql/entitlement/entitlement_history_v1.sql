@@ -17,6 +17,8 @@
 -- Cost         per instant: some 20 rows of the settlements and of the uses for each million of them. Once: the holds, and the changes of a count, between the
 --              two; and of a rolling quota the uses that had come back by an instant and were not settled until later.
 --
+-- A use is in the ledger or, where it was archived, there: each statement that reads uses reads both, so that none is missed that is being moved.
+--
 -- How it works. Numbers of settlements and of uses have no gaps and their instants only grow, so that halving finds the newest of each at an
 -- instant. That settlement says what was granted, and its segment's newest use what was consumed and left. Three things the ledger tells late, as a settlement
 -- may be made long after its boundary: a window that had ended before the next settlement began anew with what the once-grants had left; a use of a rolling
@@ -113,8 +115,8 @@ BEGIN
      WHERE v_anchor = 'rolling'
     UNION ALL
     SELECT n.point_no, n.point_at, n.what, n.until_at,
-           IF(COALESCE(s.settled_at, c.posted_at) <= n.until_at, n.low_no + (n.high_no - n.low_no + 1) DIV 2, n.low_no),
-           IF(COALESCE(s.settled_at, c.posted_at) <= n.until_at, n.high_no, n.low_no + (n.high_no - n.low_no + 1) DIV 2 - 1)
+           IF(COALESCE(s.settled_at, c.posted_at, a.posted_at) <= n.until_at, n.low_no + (n.high_no - n.low_no + 1) DIV 2, n.low_no),
+           IF(COALESCE(s.settled_at, c.posted_at, a.posted_at) <= n.until_at, n.high_no, n.low_no + (n.high_no - n.low_no + 1) DIV 2 - 1)
       FROM searches AS n
       LEFT JOIN billing_entitlement_settlements AS s FORCE INDEX (PRIMARY)
         ON n.what = 'settlement' AND s.subject_id = p_subject_id AND s.definition_id = v_definition_id
@@ -122,6 +124,9 @@ BEGIN
       LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
         ON n.what <> 'settlement' AND c.subject_id = p_subject_id AND c.definition_id = v_definition_id
        AND c.sequence_no = n.low_no + (n.high_no - n.low_no + 1) DIV 2
+      LEFT JOIN billing_entitlement_consumption_archive AS a FORCE INDEX (uq_consumption_archive_sequence)
+        ON a.subject_id = p_subject_id AND a.definition_id = v_definition_id
+       AND a.sequence_no = IF(n.what <> 'settlement' AND c.sequence_no IS NULL, n.low_no + (n.high_no - n.low_no + 1) DIV 2, NULL)
      WHERE n.low_no < n.high_no)
   SELECT JSON_ARRAYAGG(JSON_ARRAY(f.point_no, f.point_at, f.segment_no, f.use_no, f.return_no)) INTO v_places
     FROM (SELECT n.point_no, n.point_at, MAX(IF(n.what = 'settlement', n.low_no, 0)) AS segment_no, MAX(IF(n.what = 'use', n.low_no, 0)) AS use_no,
@@ -145,9 +150,14 @@ BEGIN
       OPEN c_returns;
       FETCH c_returns INTO v_point_no, v_after_no, v_until_no;
       WHILE NOT v_no_more DO
-        SELECT SUM(c.amount) INTO v_returned
-          FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
-         WHERE c.subject_id = p_subject_id AND c.definition_id = v_definition_id AND c.sequence_no > v_after_no AND c.sequence_no <= v_until_no;
+        SELECT SUM(u.amount) INTO v_returned
+          FROM (SELECT c.amount
+                  FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
+                 WHERE c.subject_id = p_subject_id AND c.definition_id = v_definition_id AND c.sequence_no > v_after_no AND c.sequence_no <= v_until_no
+                UNION ALL
+                SELECT a.amount
+                  FROM billing_entitlement_consumption_archive AS a FORCE INDEX (uq_consumption_archive_sequence)
+                 WHERE a.subject_id = p_subject_id AND a.definition_id = v_definition_id AND a.sequence_no > v_after_no AND a.sequence_no <= v_until_no) AS u;
         SET v_returns = JSON_ARRAY_APPEND(v_returns, '$', JSON_ARRAY(v_point_no, v_returned));
         FETCH c_returns INTO v_point_no, v_after_no, v_until_no;
       END WHILE;
@@ -194,10 +204,10 @@ BEGIN
                 ELSE s.allotment_amount + s.left_amount - GREATEST(s.allotment_amount - s.allotment_given_amount, 0) + s.overage_amount - n.closed_grants_gave
            END AS granted_amount,
            CASE WHEN n.segment_no IS NOT NULL THEN 0
-                ELSE COALESCE(k.consumed_after, c.consumed_after, s.consumed_amount, 0) - p.returned_amount
+                ELSE COALESCE(k.consumed_after, c.consumed_after, a.consumed_after, s.consumed_amount, 0) - p.returned_amount
            END AS consumed_amount,
            CASE WHEN v_type = 'capacity' OR v_anchor = 'rolling' OR n.segment_no IS NOT NULL THEN NULL
-                ELSE COALESCE(c.left_after, s.left_amount, 0)
+                ELSE COALESCE(c.left_after, a.left_after, s.left_amount, 0)
            END AS left_amount
       FROM places AS p
       LEFT JOIN billing_entitlement_settlements AS s FORCE INDEX (PRIMARY)
@@ -206,6 +216,9 @@ BEGIN
         ON n.subject_id = p_subject_id AND n.definition_id = v_definition_id AND n.segment_no = s.segment_no + 1 AND s.window_end_at <= p.point_at
       LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
         ON c.subject_id = p_subject_id AND c.definition_id = v_definition_id AND c.sequence_no = p.use_no AND c.segment_no = s.segment_no
+      LEFT JOIN billing_entitlement_consumption_archive AS a FORCE INDEX (uq_consumption_archive_sequence)
+        ON a.subject_id = p_subject_id AND a.definition_id = v_definition_id
+       AND a.sequence_no = IF(c.sequence_no IS NULL, p.use_no, NULL) AND a.segment_no = s.segment_no
       LEFT JOIN billing_resource_changes AS k FORCE INDEX (PRIMARY) ON k.id = p.change_id)
   SELECT f.point_at, f.granted_amount, CAST(f.consumed_amount AS SIGNED) AS consumed_amount,
          CAST(GREATEST(COALESCE(f.left_amount, f.granted_amount - f.consumed_amount) - f.held_amount, 0) AS SIGNED) AS available_amount

@@ -20,7 +20,8 @@
 --                settlement       segment_no, cause, recorded_at, closed_amount, closed_allotment_gave, closed_grants_gave, overage_paid, window_start_at, window_end_at,
 --                                 granted_amount, consumed_amount; gave (JSON array of {"grantId": 7, "amount": 100}). Its entry_at is the boundary itself
 -- Errors       VALIDATION_FAILED, SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND, in this order.
--- Cost         p_limit + 1 rows of each of seven tables, by index, and what the page's settlements gave; nothing that grows with the history.
+-- Cost         p_limit + 1 rows of each of seven tables and of the archive, by index, and what the page's settlements gave; nothing that grows with the
+--              history.
 --
 -- A cursor says for each of the seven how far the pages before it came: numbers below it are still to come. Rows that are written later have higher
 -- numbers, and so are on no later page. A page merges the seven by their instants; where a clock was set back, by the lowest instant since, so that no
@@ -95,6 +96,12 @@ BEGIN
                             WHERE c.subject_id = p_subject_id AND c.definition_id = v_definition_id AND c.sequence_no < v_uses
                             ORDER BY c.sequence_no DESC LIMIT v_rows)
                           UNION ALL
+                          -- A use is in one of the two. Both are read in one statement, so that none is missed that is being moved.
+                          (SELECT 5, a.sequence_no, a.posted_at, a.segment_no
+                             FROM billing_entitlement_consumption_archive AS a FORCE INDEX (uq_consumption_archive_sequence)
+                            WHERE a.subject_id = p_subject_id AND a.definition_id = v_definition_id AND a.sequence_no < v_uses
+                            ORDER BY a.sequence_no DESC LIMIT v_rows)
+                          UNION ALL
                           (SELECT 6, k.id, k.posted_at, k.segment_no
                              FROM billing_resource_changes AS k FORCE INDEX (ix_resource_changes_subject)
                             WHERE k.subject_id = p_subject_id AND k.definition_id = v_definition_id AND k.id < v_counts
@@ -120,16 +127,20 @@ BEGIN
 
   -- Each join names its index: a table that the statistics call small would otherwise be read whole.
   SELECT ELT(p.source, 'grant', 'revocation', 'settlement', 'hold', 'consumption', 'count_change', 'hold_resolution') AS kind,
-         COALESCE(g.created_at, r.created_at, s.settled_at, h.created_at, c.posted_at, k.posted_at, l.resolved_at) AS entry_at,
-         COALESCE(g.amount, h.amount, c.amount, k.amount, l.amount) AS amount,
+         COALESCE(g.created_at, r.created_at, s.settled_at, h.created_at, c.posted_at, a.posted_at, k.posted_at, l.resolved_at) AS entry_at,
+         COALESCE(g.amount, h.amount, c.amount, a.amount, k.amount, l.amount) AS amount,
          COALESCE(g.id, r.grant_id) AS grant_id, g.grant_kind, g.priority, g.effective_at, COALESCE(g.expires_at, h.expires_at) AS expires_at,
          g.source, g.plan_assignment_id, g.purchase_id, r.revoked_at, COALESCE(g.reason, r.reason) AS reason, COALESCE(g.created_by, r.created_by) AS created_by,
-         COALESCE(h.usage_event_key, c.usage_event_key, k.usage_event_key) AS usage_event_key, c.sequence_no, k.change_kind,
-         COALESCE(h.reason_code, c.reason_code, k.reason_code) AS reason_code, COALESCE(c.occurred_at, k.occurred_at) AS occurred_at,
-         COALESCE(h.metadata, c.metadata, k.metadata) AS metadata, COALESCE(h.id, l.hold_id) AS hold_id, l.resolution,
-         s.granted_amount, COALESCE(s.consumed_amount, h.consumed_after, c.consumed_after, k.consumed_after, l.consumed_after) AS consumed_amount,
-         COALESCE(h.held_after, c.held_after, k.held_after, l.held_after) AS held_amount,
-         GREATEST(COALESCE(h.left_after - h.held_after, c.left_after - c.held_after, k.left_after - k.held_after, l.left_after - l.held_after), 0) AS available_amount,
+         COALESCE(h.usage_event_key, c.usage_event_key, a.usage_event_key, k.usage_event_key) AS usage_event_key,
+         COALESCE(c.sequence_no, a.sequence_no) AS sequence_no, k.change_kind,
+         COALESCE(h.reason_code, c.reason_code, a.reason_code, k.reason_code) AS reason_code,
+         COALESCE(c.occurred_at, a.occurred_at, k.occurred_at) AS occurred_at,
+         COALESCE(h.metadata, c.metadata, a.metadata, k.metadata) AS metadata, COALESCE(h.id, l.hold_id) AS hold_id, l.resolution,
+         s.granted_amount,
+         COALESCE(s.consumed_amount, h.consumed_after, c.consumed_after, a.consumed_after, k.consumed_after, l.consumed_after) AS consumed_amount,
+         COALESCE(h.held_after, c.held_after, a.held_after, k.held_after, l.held_after) AS held_amount,
+         GREATEST(COALESCE(h.left_after - h.held_after, c.left_after - c.held_after, a.left_after - a.held_after, k.left_after - k.held_after,
+                           l.left_after - l.held_after), 0) AS available_amount,
          s.segment_no, s.cause, s.recorded_at, s.closed_amount, s.closed_allotment_gave, s.closed_grants_gave, s.overage_paid, s.window_start_at, s.window_end_at,
          (SELECT JSON_ARRAYAGG(JSON_OBJECT('grantId', t.grant_id, 'amount', t.gave_amount))
             FROM billing_entitlement_settlement_grants AS t FORCE INDEX (PRIMARY)
@@ -142,6 +153,8 @@ BEGIN
     LEFT JOIN billing_entitlement_holds AS h FORCE INDEX (PRIMARY) ON p.source = 4 AND h.id = p.no
     LEFT JOIN billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
       ON p.source = 5 AND c.subject_id = p_subject_id AND c.definition_id = v_definition_id AND c.sequence_no = p.no
+    LEFT JOIN billing_entitlement_consumption_archive AS a FORCE INDEX (uq_consumption_archive_sequence)
+      ON a.subject_id = p_subject_id AND a.definition_id = v_definition_id AND a.sequence_no = IF(p.source = 5 AND c.sequence_no IS NULL, p.no, NULL)
     LEFT JOIN billing_resource_changes AS k FORCE INDEX (PRIMARY) ON p.source = 6 AND k.id = p.no
     LEFT JOIN billing_entitlement_hold_resolutions AS l FORCE INDEX (PRIMARY) ON p.source = 7 AND l.id = p.no
    WHERE p.place <= p_limit

@@ -7,7 +7,8 @@
 -- Parameters   p_subject_id  billable entity
 -- Results      the limitations, as entitlement_limitations_v1.
 -- Errors       SUBJECT_NOT_FOUND; if something is due, SETTLEMENT_STUCK.
--- Cost         the subject's grants and what they gave; its settlements; the uses since the newest of them. Not the uses before.
+-- Cost         the subject's grants and what they gave; its settlements; the uses since the newest of them. Not the uses before, nor the archive, of which the
+--              newest use of each limit is looked up.
 --
 -- The newest settlement of a balance says what held when the open segment began; the uses of that segment are the rest. What a grant
 -- gave is the sum of what its settlements say. Windows that have ended are history and stay.
@@ -22,7 +23,7 @@ BEGIN
   DECLARE v_lifetime_end DATETIME(3) DEFAULT '9999-12-31 23:59:59.999';
   DECLARE v_subject_id BIGINT UNSIGNED;
   DECLARE v_count INT UNSIGNED;
-  DECLARE v_codes JSON;
+  DECLARE v_archived, v_codes JSON;
 
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   BEGIN
@@ -92,6 +93,13 @@ BEGIN
        SET n.resource_count = k.consumed_after
      WHERE n.subject_id = p_subject_id;
 
+    -- How far each balance is archived. Nothing is moved there but under the lock of its balance, so this needs none of its own.
+    SELECT JSON_ARRAYAGG(JSON_ARRAY(o.definition_id, o.sequence_no)) INTO v_archived
+      FROM (SELECT a.definition_id, MAX(a.sequence_no) AS sequence_no
+              FROM billing_entitlement_consumption_archive AS a FORCE INDEX (uq_consumption_archive_sequence)
+             WHERE a.subject_id = p_subject_id
+             GROUP BY a.definition_id) AS o;
+
     -- The newest settlement, and the uses after it, are the balance.
     UPDATE billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
       JOIN billing_entitlement_settlements AS s
@@ -121,6 +129,8 @@ BEGIN
                    FROM billing_entitlement_grant_balances AS g
                   WHERE g.subject_id = p_subject_id AND g.grant_state IN ('pending', 'active')
                   GROUP BY g.definition_id) AS x ON x.definition_id = b.definition_id
+      LEFT JOIN JSON_TABLE(v_archived, '$[*]' COLUMNS (definition_id INT UNSIGNED PATH '$[0]', sequence_no BIGINT UNSIGNED PATH '$[1]')) AS o
+        ON o.definition_id = b.definition_id
        SET b.window_start_at = s.window_start_at, b.window_end_at = s.window_end_at, b.segment_no = s.segment_no, b.settled_at = s.settled_at,
            b.granted_amount = s.granted_amount, b.allotment_amount = s.allotment_amount, b.allotment_given_amount = s.allotment_given_amount,
            b.overage_amount = s.overage_amount,
@@ -128,6 +138,7 @@ BEGIN
            b.segment_start_left_amount = IF(d.entitlement_type = 'capacity', s.granted_amount - COALESCE(k.resource_count, 0), s.left_amount),
            b.held_amount = COALESCE(p.held_amount, 0), b.returned_sequence_no = s.returned_sequence_no,
            b.segment_consumed_amount = COALESCE(u.used_amount, 0), b.last_sequence_no = COALESCE(u.last_sequence_no, s.last_sequence_no),
+           b.archived_sequence_no = COALESCE(o.sequence_no, 0),
            b.next_change_at = NULLIF(LEAST(
              COALESCE(x.next_grant_at, v_lifetime_end), COALESCE(p.next_hold_at, v_lifetime_end), s.window_end_at,
              COALESCE(GREATEST(s.settled_at, f.returns_at), v_lifetime_end)), v_lifetime_end)

@@ -208,11 +208,11 @@ settling: BEGIN
     ELSEIF v_anchor = 'rolling' THEN
       -- Looks no further than the first use that stays, so that it costs what comes back, not what was ever used. A locking search for what may
       -- not be there goes on to the next subject's use, and waits for it: so the newest use tells first whether there is one that stays, and the
-      -- others end at a number.
+      -- others end at a number. Where all have come back there is none to ask, and the newest may be archived.
       SET v_staying_no = NULL, v_newest_returns_at = NULL;
       SELECT c.returns_at INTO v_newest_returns_at
         FROM billing_entitlement_consumptions AS c FORCE INDEX (uq_consumptions_sequence)
-       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no = v_last_sequence_no
+       WHERE c.subject_id = p_subject_id AND c.definition_id = p_definition_id AND c.sequence_no = NULLIF(v_last_sequence_no, v_returned_no)
          FOR SHARE;
       SET v_coming = v_last_sequence_no - v_returned_no;
       IF v_newest_returns_at > v_at THEN

@@ -9,10 +9,11 @@
 -- Results      a row per difference: subject_id, definition_id, code, what, number (of the segment, grant or hold; null for the balance), projected,
 --              ledger.
 -- Errors       none.
--- Cost         every use, grant, settlement and hold of the subjects, once.
+-- Cost         every use, archived or not, grant, settlement and hold of the subjects, once; where uses were archived, the others of that limit are looked up
+--              in the archive.
 --
--- What is compared: a balance with its newest settlement and the uses after it; a segment's total with its uses; what a settlement says
--- that grants gave with what each gave; a grant's rest with its gifts; a count with its newest change; what is held with the pending
+-- What is compared: a balance with its newest settlement and the uses after it; a segment's total with its uses, wherever they are; the archive with what the
+-- balance says is in it, which is the oldest uses without gaps, none of whose keys was used again; what a settlement says that grants gave with what each gave; a grant's rest with its gifts; a count with its newest change; what is held with the pending
 -- holds; a hold's state with its resolution; and each settlement with the one before it, as nothing may be gained or lost between them.
 --
 -- Each table is read once and only rows that differ are kept; what of them differs is told afterwards. Keeping every comparison and
@@ -31,11 +32,27 @@ BEGIN
       FROM billing_entitlement_settlements AS s
      WHERE s.subject_id BETWEEN p_first_id AND p_last_id
      GROUP BY s.subject_id, s.definition_id),
-  used AS (
-    SELECT c.subject_id, c.definition_id, c.segment_no, SUM(c.amount) AS amount, COUNT(*) AS uses, MAX(c.sequence_no) AS last_sequence_no
+  -- Each table is summed by itself: of many uses a segment makes one row or, where its uses are being archived, two.
+  used_in AS (
+    SELECT c.subject_id, c.definition_id, c.segment_no, FALSE AS is_archived, SUM(c.amount) AS amount, COUNT(*) AS uses,
+           MIN(c.sequence_no) AS first_sequence_no, MAX(c.sequence_no) AS last_sequence_no
       FROM billing_entitlement_consumptions AS c
      WHERE c.subject_id BETWEEN p_first_id AND p_last_id
-     GROUP BY c.subject_id, c.definition_id, c.segment_no),
+     GROUP BY c.subject_id, c.definition_id, c.segment_no
+    UNION ALL
+    SELECT a.subject_id, a.definition_id, a.segment_no, TRUE, SUM(a.amount), COUNT(*), MIN(a.sequence_no), MAX(a.sequence_no)
+      FROM billing_entitlement_consumption_archive AS a
+     WHERE a.subject_id BETWEEN p_first_id AND p_last_id
+     GROUP BY a.subject_id, a.definition_id, a.segment_no),
+  used AS (
+    SELECT i.subject_id, i.definition_id, i.segment_no, SUM(i.amount) AS amount, MAX(i.last_sequence_no) AS last_sequence_no
+      FROM used_in AS i
+     GROUP BY i.subject_id, i.definition_id, i.segment_no),
+  archived AS (
+    SELECT i.subject_id, i.definition_id, MAX(i.last_sequence_no) AS last_sequence_no
+      FROM used_in AS i
+     WHERE i.is_archived
+     GROUP BY i.subject_id, i.definition_id),
   gave AS (
     SELECT t.subject_id, t.definition_id, t.segment_no, SUM(t.gave_amount) AS amount
       FROM billing_entitlement_settlement_grants AS t
@@ -70,12 +87,14 @@ BEGIN
              JSON_ARRAY('allotment', NULL, b.allotment_amount, s.allotment_amount),
              JSON_ARRAY('allotment given', NULL, b.allotment_given_amount, s.allotment_given_amount),
              JSON_ARRAY('overage', NULL, b.overage_amount, s.overage_amount),
-             JSON_ARRAY('uses', NULL, b.last_sequence_no, COALESCE(u.last_sequence_no, s.last_sequence_no))) AS compared
+             JSON_ARRAY('uses', NULL, b.last_sequence_no, COALESCE(u.last_sequence_no, s.last_sequence_no)),
+             JSON_ARRAY('archived', NULL, b.archived_sequence_no, COALESCE(o.last_sequence_no, 0))) AS compared
       FROM billing_entitlement_balances AS b
       STRAIGHT_JOIN billing_entitlement_definitions AS d ON d.id = b.definition_id
       LEFT JOIN newest AS n ON n.subject_id = b.subject_id AND n.definition_id = b.definition_id
       LEFT JOIN billing_entitlement_settlements AS s ON s.subject_id = b.subject_id AND s.definition_id = b.definition_id AND s.segment_no = n.segment_no
       LEFT JOIN used AS u ON u.subject_id = b.subject_id AND u.definition_id = b.definition_id AND u.segment_no = n.segment_no
+      LEFT JOIN archived AS o ON o.subject_id = b.subject_id AND o.definition_id = b.definition_id
       LEFT JOIN newest_change AS k ON k.subject_id = b.subject_id AND k.definition_id = b.definition_id
       LEFT JOIN billing_resource_changes AS r ON r.id = k.id
       LEFT JOIN held AS h ON h.subject_id = b.subject_id AND h.definition_id = b.definition_id
@@ -83,7 +102,7 @@ BEGIN
        AND NOT COALESCE(
              b.segment_no = s.segment_no AND b.granted_amount = s.granted_amount AND b.held_amount = COALESCE(h.amount, 0)
              AND b.allotment_amount = s.allotment_amount AND b.allotment_given_amount = s.allotment_given_amount AND b.overage_amount = s.overage_amount
-             AND b.last_sequence_no = COALESCE(u.last_sequence_no, s.last_sequence_no)
+             AND b.last_sequence_no = COALESCE(u.last_sequence_no, s.last_sequence_no) AND b.archived_sequence_no = COALESCE(o.last_sequence_no, 0)
              AND IF(d.entitlement_type = 'capacity',
                     b.consumed_amount = COALESCE(r.consumed_after, 0) AND b.left_amount = s.granted_amount - COALESCE(r.consumed_after, 0),
                     b.consumed_amount = s.consumed_amount + COALESCE(u.amount, 0) AND b.left_amount = s.left_amount - COALESCE(u.amount, 0)), FALSE)
@@ -122,14 +141,29 @@ BEGIN
       LEFT JOIN gave_in_all AS t ON t.grant_id = g.id
      WHERE g.subject_id BETWEEN p_first_id AND p_last_id AND NOT p.given_amount <=> COALESCE(t.amount, 0)
     UNION ALL
-    -- Uses are numbered without gaps, and each is of a segment that there is.
-    SELECT u.subject_id, u.definition_id, JSON_ARRAY(
-             JSON_ARRAY('number of uses', NULL, MAX(u.last_sequence_no), SUM(u.uses)),
-             JSON_ARRAY('segment of a use', NULL, GREATEST(MAX(u.segment_no), COALESCE(MAX(n.segment_no), 0)), MAX(n.segment_no)))
-      FROM used AS u
-      LEFT JOIN newest AS n ON n.subject_id = u.subject_id AND n.definition_id = u.definition_id
-     GROUP BY u.subject_id, u.definition_id
-    HAVING MAX(u.last_sequence_no) <> SUM(u.uses) OR MAX(u.segment_no) > COALESCE(MAX(n.segment_no), 0)
+    -- Uses are numbered without gaps, the archive has the first of them, and each is of a segment that there is.
+    SELECT x.subject_id, x.definition_id, JSON_ARRAY(
+             JSON_ARRAY('number of uses', NULL, x.last_sequence_no, x.uses),
+             JSON_ARRAY('number of archived uses', NULL, x.last_archived_no, x.archived_uses),
+             JSON_ARRAY('first use not archived', NULL, x.first_kept_no, IF(x.first_kept_no IS NULL, NULL, x.last_archived_no + 1)),
+             JSON_ARRAY('segment of a use', NULL, GREATEST(x.segment_no, COALESCE(n.segment_no, 0)), n.segment_no))
+      FROM (SELECT i.subject_id, i.definition_id, MAX(i.segment_no) AS segment_no, MAX(i.last_sequence_no) AS last_sequence_no, SUM(i.uses) AS uses,
+                   MAX(IF(i.is_archived, i.last_sequence_no, 0)) AS last_archived_no, SUM(IF(i.is_archived, i.uses, 0)) AS archived_uses,
+                   MIN(IF(i.is_archived, NULL, i.first_sequence_no)) AS first_kept_no
+              FROM used_in AS i
+             GROUP BY i.subject_id, i.definition_id) AS x
+      LEFT JOIN newest AS n ON n.subject_id = x.subject_id AND n.definition_id = x.definition_id
+     WHERE x.last_sequence_no <> x.uses OR x.last_archived_no <> x.archived_uses OR x.first_kept_no <> x.last_archived_no + 1
+        OR x.segment_no > COALESCE(n.segment_no, 0)
+    UNION ALL
+    -- No key was used once more after its use was archived.
+    SELECT b.subject_id, b.definition_id, JSON_ARRAY(JSON_ARRAY('keys used twice', NULL, COUNT(*), 0))
+      FROM billing_entitlement_balances AS b
+      STRAIGHT_JOIN billing_entitlement_consumptions AS c FORCE INDEX (PRIMARY) ON c.subject_id = b.subject_id AND c.definition_id = b.definition_id
+      STRAIGHT_JOIN billing_entitlement_consumption_archive AS a FORCE INDEX (PRIMARY)
+        ON a.subject_id = c.subject_id AND a.definition_id = c.definition_id AND a.usage_event_key = c.usage_event_key
+     WHERE b.history_no = 0 AND b.archived_sequence_no > 0 AND b.subject_id BETWEEN p_first_id AND p_last_id
+     GROUP BY b.subject_id, b.definition_id
     UNION ALL
     -- A count is what its newest change says.
     SELECT c.subject_id, c.definition_id, JSON_ARRAY(JSON_ARRAY('count', NULL, c.resource_count, r.consumed_after))

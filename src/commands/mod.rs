@@ -1,5 +1,6 @@
 //! What the commands do, each in a file. `main.rs` says which there are.
 
+pub mod archive;
 pub mod catalog;
 pub mod dev;
 pub mod keys;

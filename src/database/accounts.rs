@@ -10,10 +10,11 @@ use crate::error::Error;
 pub(super) const OWNER: &str = "'consumable_owner'@'localhost'";
 
 /// Append-only tables: the owner may insert and read, so that no procedure can ever change what happened.
-const LEDGER: [&str; 10] = [
+const LEDGER: [&str; 11] = [
     "billing_entitlement_grants",
     "billing_entitlement_revocations",
     "billing_entitlement_consumptions",
+    "billing_entitlement_consumption_archive",
     "billing_entitlement_settlements",
     "billing_entitlement_settlement_grants",
     "billing_entitlement_hold_resolutions",

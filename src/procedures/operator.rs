@@ -182,3 +182,32 @@ pub async fn grants(database: &Database, subject_id: u64) -> Result<Vec<GrantRes
 pub async fn procedures(database: &Database) -> Result<Vec<Installed>, Error> {
     database.call("operator_procedures_v1", ()).await?.rows()
 }
+
+/// What one call moved to the archive, and where the next one goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+#[allow(missing_docs, reason = "the columns of operator_archive_v1")]
+pub struct Archived {
+    pub moved: u32,
+    /// None: nothing is left to move.
+    pub next_subject_id: Option<u64>,
+    /// None: there is no billable entity.
+    pub last_subject_id: Option<u64>,
+}
+
+/// Moves uses of segments that were closed by `before`, `limit` at most, of the billable entities from `first` to `last`, with the rights of the
+/// connection's own account.
+///
+/// # Errors
+/// As [`Database::call`]; [`Error::Internal`] when the account may not delete from the ledger.
+pub async fn archive(
+    database: &Database,
+    before: NaiveDateTime,
+    limit: u32,
+    first: Option<u64>,
+    last: Option<u64>,
+) -> Result<Archived, Error> {
+    database
+        .call("operator_archive_v1", (before, limit, first, last))
+        .await?
+        .row()
+}

@@ -6,6 +6,7 @@ use refinery::Migration;
 
 use crate::deploy::{ONE, deploy};
 use crate::support::database::{TestDatabase, release};
+use crate::support::story::{Grant, Story, definition};
 
 #[tokio::test]
 async fn the_owner_appends_to_the_ledger_and_the_gateway_only_calls() {
@@ -112,4 +113,68 @@ async fn an_account_that_may_not_set_a_definer_changes_nothing_the_second_time()
     assert_eq!((again.unchanged, again.replaced.len(), again.notices.len()), (1, 0, 1));
     assert_eq!(check(&url, &release).await.unwrap(), []);
     dba.query_drop(format!("DROP USER {user}@localhost")).await.unwrap();
+}
+
+/// How many uses the ledger has, and the archive.
+async fn kept(story: &mut Story) -> (u64, u64) {
+    let count = "SELECT (SELECT COUNT(*) FROM billing_entitlement_consumptions), (SELECT COUNT(*) FROM billing_entitlement_consumption_archive)";
+    story.session.query_first(count).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn neither_the_owner_nor_the_gateway_archives_but_who_may_delete_from_the_ledger() {
+    let mut story = Story::of(definition::BALANCE).await;
+    story.grant(Grant::of("topup", 100)).await;
+    story.consume(1).await;
+    story.grant(Grant::of("topup", 100)).await;
+    let name = story.database.name().to_owned();
+    let number = getrandom::u32().unwrap();
+    let (gateway, archivist) = (format!("gateway_{number:08x}"), format!("archivist_{number:08x}"));
+    make_gateway_account(&story.database.url(), &gateway, "secret")
+        .await
+        .unwrap();
+    let dba = &mut story.session;
+    // Whatever runs with the owner's rights: the procedures that the gateway calls do.
+    dba.query_drop(
+        "CREATE DEFINER = 'consumable_owner'@'localhost' PROCEDURE as_owner()
+         CALL operator_archive_v1('2026-03-01', 1000, NULL, NULL)",
+    )
+    .await
+    .unwrap();
+    for account in [
+        format!("CREATE USER {archivist}@localhost IDENTIFIED BY 'secret'"),
+        format!("GRANT SELECT ON {name}.* TO {archivist}@localhost"),
+        format!("GRANT EXECUTE ON PROCEDURE {name}.operator_archive_v1 TO {archivist}@localhost"),
+        format!("GRANT UPDATE ON {name}.billing_entitlement_balances TO {archivist}@localhost"),
+        format!("GRANT INSERT ON {name}.billing_entitlement_consumption_archive TO {archivist}@localhost"),
+        format!("GRANT DELETE ON {name}.billing_entitlement_consumptions TO {archivist}@localhost"),
+    ] {
+        dba.query_drop(account).await.unwrap();
+    }
+    let session = async |account: &str| {
+        Conn::new(Opts::from_url(&story.database.url_as(account, "secret")).unwrap())
+            .await
+            .unwrap()
+    };
+    let (mut as_gateway, mut as_archivist) = (session(&gateway).await, session(&archivist).await);
+    let archive = "CALL operator_archive_v1('2026-03-01', 1000, NULL, NULL)";
+    for (call, denied) in [
+        (archive, format!("SELECT command denied to user '{gateway}'")),
+        (
+            "CALL as_owner()",
+            "DELETE command denied to user 'consumable_owner'".to_owned(),
+        ),
+    ] {
+        let error = as_gateway.query_drop(call).await.unwrap_err().to_string();
+        assert!(error.contains(&denied), "{call}: {error}");
+        assert_eq!(kept(&mut story).await, (1, 0));
+    }
+    let moved: (u64, Option<u64>, u64) = as_archivist.query_first(archive).await.unwrap().unwrap();
+    assert_eq!(moved.0, 1);
+    assert_eq!(kept(&mut story).await, (0, 1));
+    for account in [&gateway, &archivist] {
+        let dba = &mut story.session;
+        dba.query_drop(format!("DROP USER {account}@localhost")).await.unwrap();
+    }
+    story.end().await;
 }

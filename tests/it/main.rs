@@ -1,6 +1,7 @@
 //! One harness for all integration tests: one build, one server, one database per test.
 
 mod accounts;
+mod archive;
 mod billing;
 mod call;
 mod catalog;

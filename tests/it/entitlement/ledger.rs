@@ -255,6 +255,8 @@ async fn a_page_costs_a_page() {
                  {numbers} SELECT i, {subject} + i % 2, {definition}, 'released', 0, UTC_TIMESTAMP(3), 1, 0, 0, 0 FROM n"),
         format!("INSERT INTO billing_entitlement_consumptions (subject_id, definition_id, usage_event_key, sequence_no, segment_no, amount, occurred_at, posted_at, consumed_after, left_after, held_after, content_sha256) \
                  {numbers} SELECT {subject} + i % 2, {definition}, SHA2(i, 256), i, 1, 1, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), 0, 0, 0, UNHEX(SHA2(i, 256)) FROM n"),
+        format!("INSERT INTO billing_entitlement_consumption_archive (subject_id, definition_id, usage_event_key, sequence_no, segment_no, amount, occurred_at, posted_at, consumed_after, left_after, held_after, content_sha256, archived_at) \
+                 {numbers} SELECT {subject} + i % 2, {definition}, SHA2(-i, 256), i, 1, 1, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), 0, 0, 0, UNHEX(SHA2(i, 256)), UTC_TIMESTAMP(3) FROM n"),
         format!("INSERT INTO billing_resource_changes (subject_id, definition_id, usage_event_key, change_kind, amount, occurred_at, posted_at, segment_no, consumed_after, left_after, held_after, content_sha256) \
                  {numbers} SELECT {subject} + i % 2, {definition}, i, 'consume', 1, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), 1, 0, 0, 0, UNHEX(SHA2(i, 256)) FROM n"),
     ] {
@@ -299,6 +301,7 @@ async fn a_page_costs_a_page() {
             "PRIMARY",
             "ix_holds_subject",
             "uq_consumptions_sequence",
+            "uq_consumption_archive_sequence",
             "ix_resource_changes_subject",
             "ix_hold_resolutions_subject",
         ]
@@ -317,8 +320,8 @@ async fn a_page_costs_a_page() {
         .await
         .unwrap();
     let read: u64 = reads.iter().map(|(_, times)| times).sum();
-    assert_eq!(rows.len(), 7 * 51);
-    assert!(read <= 7 * 53, "{} rows: {reads:?}", rows.len());
+    assert_eq!(rows.len(), 8 * 51);
+    assert!(read <= 8 * 53, "{} rows: {reads:?}", rows.len());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The procedures of `sql/entitlement/`.
 
+mod archive;
 mod boundaries;
 mod capacity;
 mod changes;

@@ -8,6 +8,9 @@ use mysql_async::prelude::Queryable;
 use crate::support::database::TestDatabase;
 use crate::support::story::differences;
 
+/// The limit of which uses are archived.
+const ARCHIVED: &str = "annuity.calculations.monthly";
+
 /// What is spoilt of subject `:s`, and what `entitlement_verify_v1` then calls different.
 const SPOILT: &[(&str, &[&str])] = &[
     (
@@ -96,11 +99,32 @@ const SPOILT: &[(&str, &[&str])] = &[
     // The first use, of a segment that is closed.
     (
         "DELETE FROM billing_entitlement_consumptions WHERE subject_id = :s AND definition_id = :credits AND sequence_no = 1",
-        &["number of uses", "used in segment"],
+        &["first use not archived", "number of uses", "used in segment"],
     ),
     (
         "UPDATE billing_entitlement_consumptions SET amount = amount + 1 WHERE subject_id = :s AND definition_id = :credits ORDER BY sequence_no DESC LIMIT 1",
         &["consumed", "left"],
+    ),
+    // The archive: what the balance says of it; a use that is lost or spoilt there; one that was moved out of turn; a key that was used again.
+    (
+        "UPDATE billing_entitlement_balances SET archived_sequence_no = 1 WHERE subject_id = :s AND definition_id = :archived",
+        &["archived"],
+    ),
+    (
+        "DELETE FROM billing_entitlement_consumption_archive WHERE subject_id = :s AND sequence_no = 1",
+        &["number of archived uses", "number of uses", "used in segment"],
+    ),
+    (
+        "UPDATE billing_entitlement_consumption_archive SET amount = amount + 1 WHERE subject_id = :s AND sequence_no = 1",
+        &["used in segment"],
+    ),
+    (
+        "UPDATE billing_entitlement_consumption_archive SET sequence_no = 3 WHERE subject_id = :s AND sequence_no = 2",
+        &["archived", "first use not archived", "number of archived uses"],
+    ),
+    (
+        "UPDATE billing_entitlement_consumptions SET usage_event_key = 'first' WHERE subject_id = :s AND definition_id = :archived",
+        &["keys used twice"],
     ),
     (
         "UPDATE billing_resource_snapshots SET resource_count = 7 WHERE subject_id = :s",
@@ -124,7 +148,8 @@ const SPOILT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A subject with some of everything: uses before and after a settlement, gifts of grants, a count, a pending and a committed hold.
+/// A subject with some of everything: uses before and after a settlement, gifts of grants, a count, a pending and a committed hold; and of one limit two uses
+/// that are archived and one that is not.
 async fn lived(session: &mut Conn, name: &str) -> u64 {
     let put = "CALL billing_put_entity_v1('workspace', ?, ?, NULL, NULL, NULL)";
     session.exec_drop(put, (name, name)).await.unwrap();
@@ -134,6 +159,23 @@ async fn lived(session: &mut Conn, name: &str) -> u64 {
     let consume = "CALL entitlement_consume_v1(JSON_ARRAY(JSON_OBJECT('subjectId', ?, 'usageEventKey', ?, 'items',
                      JSON_ARRAY(JSON_OBJECT('limitationCode', ?, 'amount', ?)))))";
     let hold = "CALL entitlement_hold_v1(?, NULL, 'ai.credits', 5, 3600, ?, NULL, NULL)";
+    for uses in [&["first", "second"][..], &["third"]] {
+        let key = format!("before-{}", uses[0]);
+        session
+            .exec_drop(grant, (subject, ARCHIVED, 10, name, key))
+            .await
+            .unwrap();
+        session
+            .exec_drop(
+                "CALL operator_archive_v1(UTC_TIMESTAMP(3), 10000, ?, ?)",
+                (subject, subject),
+            )
+            .await
+            .unwrap();
+        for key in uses {
+            session.exec_drop(consume, (subject, key, ARCHIVED, 2)).await.unwrap();
+        }
+    }
     session
         .exec_drop(grant, (subject, "ai.credits", 100, name, "first"))
         .await
@@ -175,7 +217,7 @@ async fn every_number_is_compared() {
     let test = TestDatabase::migrated().await;
     let mut session = test.session().await;
     let mut definitions = Vec::new();
-    for code in ["ai.credits", "projects.max"] {
+    for code in ["ai.credits", "projects.max", ARCHIVED] {
         let find = "SELECT id FROM billing_entitlement_definitions WHERE code = ?";
         let id: u32 = session.exec_first(find, (code,)).await.unwrap().unwrap();
         definitions.push(id.to_string());
@@ -189,7 +231,8 @@ async fn every_number_is_compared() {
         let spoil = spoil
             .replace(":s", &subject.to_string())
             .replace(":credits", &definitions[0])
-            .replace(":projects", &definitions[1]);
+            .replace(":projects", &definitions[1])
+            .replace(":archived", &definitions[2]);
         session.query_drop("SET FOREIGN_KEY_CHECKS = 0").await.unwrap();
         session.query_drop(&spoil).await.unwrap();
         assert_ne!(session.affected_rows(), 0, "{spoil}");

@@ -233,6 +233,18 @@ const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "billing_entitlement_consumption_archive",
+        row: &[
+            ("subject_id", "1"), ("definition_id", "1"), ("usage_event_key", "'k'"), ("sequence_no", "1"), ("segment_no", "1"), ("amount", "1"), ("occurred_at", NOW),
+            ("posted_at", NOW), ("consumed_after", "1"), ("left_after", "0"), ("held_after", "0"), ("content_sha256", SHA), ("archived_at", LATER),
+        ],
+        refuses: &[
+            ("ck_consumption_archive_amount", "a use of nothing", &[("amount", "0")]),
+            ("ck_consumption_archive_returns", "a use that comes back at once", &[("returns_at", NOW)]),
+            ("uq_consumption_archive_sequence", "a use that is archived twice", &[("usage_event_key", "'k2'")]),
+        ],
+    },
+    Table {
         name: "billing_entitlement_settlements",
         row: &[
             ("subject_id", "1"), ("definition_id", "1"), ("segment_no", "1"), ("settled_at", NOW), ("cause", "'opened'"), ("closed_amount", "10"), ("closed_allotment_gave", "5"),

@@ -14,6 +14,10 @@ const HOT: &[(&str, &[&str])] = &[
         "billing_entitlement_consumptions",
         &["subject_id", "definition_id", "usage_event_key"],
     ),
+    (
+        "billing_entitlement_consumption_archive",
+        &["subject_id", "definition_id", "usage_event_key"],
+    ),
     ("billing_limit_changes", &["id"]),
 ];
 
@@ -63,8 +67,19 @@ fn law(procedure: &Procedure, findings: &mut Findings) {
             }
         }
     }
-    // DELETE knows no FORCE INDEX. In the order of an index and some at a time it walks that index; else it needs the key.
     for statement in procedure.statements(&["DELETE"]) {
+        // DELETE c FROM …: a join, in which each hot table is locked, and may name its index.
+        if !statement[1].is("FROM") {
+            for reference in references(statement, &depths(statement)) {
+                if !reference.names_index {
+                    let table = &reference.table.text;
+                    let text = format!("{table} is locked, but by which index? Write FORCE INDEX");
+                    findings.add(&procedure.file, reference.table.line, text);
+                }
+            }
+            continue;
+        }
+        // Without one DELETE knows no FORCE INDEX. In the order of an index and some at a time it walks that index; else it needs the key.
         let walks = find(statement, "ORDER BY").is_some() && find(statement, "LIMIT").is_some();
         if let Some((table, key)) = hot(&statement[2])
             && !walks
@@ -172,6 +187,11 @@ fn a_lock_by_no_index_is_found() {
                 "    COMMIT;",
                 "    DELETE FROM billing_limit_changes WHERE changed_at < v_id;",
                 "Delete by",
+            ),
+            (
+                "    COMMIT;",
+                "    DELETE c FROM billing_limit_changes AS c JOIN billable_entities AS e ON e.id = c.id;",
+                "Write FORCE INDEX",
             ),
             (
                 "    COMMIT;",

@@ -87,16 +87,17 @@ fn code(error: &Error) -> String {
     }
 }
 
-/// Whether the server says that a session waits for a lock. The list of waits is exact, but for a lock whose row was moved it names the
-/// mover's thread, which then seems to wait for itself, and misses who waits; the list of transactions has no such gap, but is
-/// renewed only when nobody has read it for a tenth of a second.
+/// Whether the server says that a session waits for a lock. The list of waits is exact, but names another thread for a lock whose row that one has moved, be it
+/// the waiting one's or not; so the session is found by its transaction's locks of tables, which nobody moves. The list of transactions may be a tenth of a
+/// second old.
 async fn is_blocked(watcher: &mut Conn, connection: u32, by_transaction: bool) -> bool {
     let question = if by_transaction {
         "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = ?"
     } else {
         "SELECT COUNT(*) FROM performance_schema.data_lock_waits AS w
-           JOIN performance_schema.threads AS t ON t.thread_id = w.requesting_thread_id
-          WHERE t.processlist_id = ? AND w.blocking_thread_id <> w.requesting_thread_id"
+           JOIN performance_schema.data_locks AS l ON l.engine_transaction_id = w.requesting_engine_transaction_id AND l.lock_type = 'TABLE'
+           JOIN performance_schema.threads AS t ON t.thread_id = l.thread_id
+          WHERE t.processlist_id = ?"
     };
     let waiting: u64 = watcher.exec_first(question, (connection,)).await.unwrap().unwrap();
     waiting > 0

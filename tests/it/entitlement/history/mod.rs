@@ -112,7 +112,7 @@ fn point(row: &Row, at: NaiveDateTime) -> Point {
     (at.format("%m-%d %H").to_string(), figures)
 }
 
-/// The chart of a history equals what was said at the time, whether somebody asked at every step or nobody ever did.
+/// The chart of a history equals what was said at the time, whether somebody asked at every step or nobody ever did, also when the uses are archived.
 async fn is_as_it_was_said(definition: &str, deeds: &[(&'static str, Deed)], step: &str) {
     let (mut asked, said) = told(definition, deeds, step, true).await;
     let (mut slept, _) = told(definition, deeds, step, false).await;
@@ -121,8 +121,13 @@ async fn is_as_it_was_said(definition: &str, deeds: &[(&'static str, Deed)], ste
     for (story, who) in [(&mut asked, "somebody asked"), (&mut slept, "nobody asked")] {
         let subject = story.subject;
         let end = format!("{}1", &last[..last.len() - 1]);
-        let drawn = chart(&mut story.session, subject, first, &end, step).await;
-        assert_eq!(drawn, said, "{definition}, when {who}");
+        for archives in [false, true] {
+            if archives {
+                story.archive().await;
+            }
+            let drawn = chart(&mut story.session, subject, first, &end, step).await;
+            assert_eq!(drawn, said, "{definition}, when {who}; archived: {archives}");
+        }
     }
     asked.end().await;
     slept.end().await;

@@ -98,6 +98,11 @@ pub enum Step {
         limit: usize,
         count: i64,
     },
+    /// The uses of segments that were closed some time ago are archived, so many at most.
+    Archive {
+        ago: i64,
+        limit: u32,
+    },
     Wait(i64),
     /// To the next boundary of a limit, or a millisecond beside it.
     WaitForBoundary {
@@ -207,7 +212,11 @@ impl Plan {
                     limit: rng.usize(0..limit_count),
                     count: rng.i64(0..50),
                 },
-                79..88 => Step::Wait(*choose(
+                79..83 => Step::Archive {
+                    ago: *choose(&mut rng, &[0, 0, 1, DAY, 20 * DAY]),
+                    limit: *choose(&mut rng, &[1, 3, 10_000]),
+                },
+                83..90 => Step::Wait(*choose(
                     &mut rng,
                     &[
                         1,

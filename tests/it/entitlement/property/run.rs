@@ -155,6 +155,7 @@ impl<'a> Run<'a> {
             Step::Commit { hold, amount } => self.resolve(*hold, Some(*amount)).await?,
             Step::Release { hold } => self.resolve(*hold, None).await?,
             Step::Recount { subject, limit, count } => self.recount(*subject, *limit, *count).await?,
+            Step::Archive { ago, limit } => self.archive(*ago, *limit).await?,
             Step::Wait(millis) => self.wait_until(self.now + millis).await?,
             Step::WaitForBoundary { subject, limit, beside } => {
                 if let Some(at) = self.limits[*subject][*limit].next_change() {
@@ -239,6 +240,17 @@ impl<'a> Run<'a> {
                 "CALL entitlement_recount_v1({}, '{code}', {count})",
                 self.subjects[subject]
             );
+            self.log.push(format!("{call};"));
+            self.session.query_drop(call).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves old uses of one subject after the other. For the model nothing happens.
+    async fn archive(&mut self, ago: i64, limit: u32) -> Result<(), Difference> {
+        for subject in &self.subjects {
+            let before = text(self.now - ago);
+            let call = format!("CALL operator_archive_v1('{before}', {limit}, {subject}, {subject})");
             self.log.push(format!("{call};"));
             self.session.query_drop(call).await?;
         }
