@@ -24,7 +24,7 @@ use super::caller::Needs;
 use super::description::shapes::{self, Amount, Count, Slug, Visible};
 use super::description::{Description, Operation};
 use super::problem::Problem;
-use super::request::{Answer, Request, json, request};
+use super::request::{Answer, Request, first_of, json, request};
 use super::wire::{Text, Whole, bounded, text};
 use super::{Gateway, views};
 use crate::error::{Code, Error};
@@ -91,40 +91,25 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let refresh = path!("api" / "billing" / "limits" / "refresh")
         .and(request)
         .then(|request: Request| request.answer("POST", refresh));
-    consume
-        .or(limitations)
-        .unify()
-        .or(ledger)
-        .unify()
-        .or(history)
-        .unify()
-        .or(give_back)
-        .unify()
-        .or(consume_batch)
-        .unify()
-        .or(check)
-        .unify()
-        .or(check_batch)
-        .unify()
-        .or(make_hold)
-        .unify()
-        .or(find_hold)
-        .unify()
-        .or(commit_hold)
-        .unify()
-        .or(release_hold)
-        .unify()
-        .or(recount)
-        .unify()
-        .or(put_entity)
-        .unify()
-        .or(plan_state)
-        .unify()
-        .or(workspace_tokens)
-        .unify()
-        .or(refresh)
-        .unify()
-        .boxed()
+    first_of([
+        consume.boxed(),
+        limitations.boxed(),
+        ledger.boxed(),
+        history.boxed(),
+        give_back.boxed(),
+        consume_batch.boxed(),
+        check.boxed(),
+        check_batch.boxed(),
+        make_hold.boxed(),
+        find_hold.boxed(),
+        commit_hold.boxed(),
+        release_hold.boxed(),
+        recount.boxed(),
+        put_entity.boxed(),
+        plan_state.boxed(),
+        workspace_tokens.boxed(),
+        refresh.boxed(),
+    ])
 }
 
 /// What the routes take and answer.

@@ -14,38 +14,29 @@ mod verify;
 
 use std::sync::Arc;
 
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::Gateway;
 use super::description::Description;
 use super::problem::Problem;
-use super::request::Request;
+use super::request::{Request, first_of};
 use super::wire;
 
 /// The routes of the family.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
-    grants::routes(gateway)
-        .or(assignments::routes(gateway))
-        .unify()
-        .or(definitions::routes(gateway))
-        .unify()
-        .or(plans::routes(gateway))
-        .unify()
-        .or(products::routes(gateway))
-        .unify()
-        .or(purchases::routes(gateway))
-        .unify()
-        .or(events::routes(gateway))
-        .unify()
-        .or(entities::routes(gateway))
-        .unify()
-        .or(engine::routes(gateway))
-        .unify()
-        .or(verify::routes(gateway))
-        .unify()
-        .boxed()
+    first_of([
+        grants::routes(gateway),
+        assignments::routes(gateway),
+        definitions::routes(gateway),
+        plans::routes(gateway),
+        products::routes(gateway),
+        purchases::routes(gateway),
+        events::routes(gateway),
+        entities::routes(gateway),
+        engine::routes(gateway),
+        verify::routes(gateway),
+    ])
 }
 
 /// What the routes take and answer.

@@ -16,7 +16,7 @@ use warp::{Filter, path};
 use super::Gateway;
 use super::description::{Description, Operation};
 use super::problem::{Problem, Transport};
-use super::request::{Answer, Request, json, request};
+use super::request::{Answer, Request, first_of, json, request};
 use crate::database::{self, Release, Weight};
 use crate::error::Error;
 
@@ -34,7 +34,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let ready = path!("readyz")
         .and(request(gateway))
         .then(|request: Request| request.answer("GET", ready));
-    alive.or(ready).unify().boxed()
+    first_of([alive.boxed(), ready.boxed()])
 }
 
 /// What the routes take and answer.

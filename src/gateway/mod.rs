@@ -39,6 +39,7 @@ use crate::procedures::access::Holder;
 use crate::relay::Relay;
 
 pub use caller::Secret;
+use request::first_of;
 pub use tokens::Tokens;
 
 /// Readers of realtime events at once. Each keeps a connection and some kilobytes.
@@ -126,24 +127,16 @@ async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
 }
 
 fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
-    billing::routes(gateway)
-        .or(realtime::routes(gateway))
-        .unify()
-        .or(console::routes(gateway))
-        .unify()
-        .or(webhooks::routes(gateway))
-        .unify()
-        .or(application::routes(gateway))
-        .unify()
-        .or(health::routes(gateway))
-        .unify()
-        .or(scrape::routes(gateway))
-        .unify()
-        .or(description::routes(gateway))
-        .unify()
-        .or(page::routes(gateway))
-        .unify()
-        .or(warp::any().map(request::not_found))
-        .unify()
-        .boxed()
+    first_of([
+        billing::routes(gateway),
+        realtime::routes(gateway),
+        console::routes(gateway),
+        webhooks::routes(gateway),
+        application::routes(gateway),
+        health::routes(gateway),
+        scrape::routes(gateway),
+        description::routes(gateway),
+        page::routes(gateway),
+        warp::any().map(request::not_found).boxed(),
+    ])
 }

@@ -16,7 +16,7 @@ use warp::reply::{Reply, Response};
 
 use super::Gateway;
 use super::problem::{Problem, Transport};
-use super::request::{Answer, Request, request};
+use super::request::{Answer, Request, first_of, request};
 
 static PAGE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/src/console/page");
 
@@ -94,7 +94,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
                     false => super::request::not_found(),
                 }
             });
-    index.or(others).unify().boxed()
+    first_of([index.boxed(), others.boxed()])
 }
 
 async fn file(request: Request, name: String) -> Answer {

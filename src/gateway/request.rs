@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use warp::filters::BoxedFilter;
 use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::{Reply, Response};
@@ -64,8 +65,15 @@ pub struct Request {
 /// What a handler answers.
 pub type Answer = Result<Response, Problem>;
 
+/// The routes tried one after the other. Each is boxed, for the type of a chain of them takes the compiler minutes.
+pub fn first_of(routes: impl IntoIterator<Item = BoxedFilter<(Response,)>>) -> BoxedFilter<(Response,)> {
+    let mut routes = routes.into_iter();
+    let first = routes.next().expect("a family has a route");
+    routes.fold(first, |routes, route| routes.or(route).unify().boxed())
+}
+
 /// Extracts the [`Request`]. Never rejects.
-pub fn request(gateway: &Arc<Gateway>) -> impl Filter<Extract = (Request,), Error = warp::Rejection> + Clone + use<> {
+pub fn request(gateway: &Arc<Gateway>) -> BoxedFilter<(Request,)> {
     let gateway = gateway.clone();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
@@ -80,6 +88,7 @@ pub fn request(gateway: &Arc<Gateway>) -> impl Filter<Extract = (Request,), Erro
             query,
             body: boxed(body),
         })
+        .boxed()
 }
 
 fn boxed(body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync + 'static) -> Body {

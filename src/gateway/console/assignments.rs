@@ -15,7 +15,7 @@ use super::super::caller::Needs;
 use super::super::description::shapes::{self, Id, Quantity};
 use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
-use super::super::request::{Answer, Request, json, request};
+use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::{self, Instant as Moment};
 use super::super::wire::{Instant, Text, required};
 use super::whose;
@@ -37,7 +37,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let cancel = path!("api" / "console" / "billing" / "plan-assignments" / u64 / "cancel")
         .and(request)
         .then(|assignment_id, request: Request| request.answer("POST", move |request| cancel(request, assignment_id)));
-    assignments.or(cancel).unify().boxed()
+    first_of([assignments.boxed(), cancel.boxed()])
 }
 
 /// What the routes take and answer.

@@ -14,7 +14,7 @@ use super::super::Gateway;
 use super::super::caller::Needs;
 use super::super::description::{Description, Operation, shapes};
 use super::super::problem::Problem;
-use super::super::request::{Answer, Request, json, request};
+use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::{Instant, List};
 use super::super::wire::Fields;
 use super::catalogue::{edited, expected_version, tagged};
@@ -43,7 +43,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
                 _ => Problem::method("GET, PATCH").into_response(),
             }
         });
-    definitions.or(definition).unify().boxed()
+    first_of([definitions.boxed(), definition.boxed()])
 }
 
 /// What the routes take and answer.

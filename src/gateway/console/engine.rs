@@ -12,7 +12,7 @@ use warp::{Filter, path};
 use super::super::Gateway;
 use super::super::caller::Needs;
 use super::super::description::{Description, Operation};
-use super::super::request::{Answer, Request, json, request};
+use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::{Instant, List};
 use crate::procedures::operator;
 
@@ -37,17 +37,14 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let procedures = path!("api" / "console" / "billing" / "procedures")
         .and(request)
         .then(|request: Request| request.answer("GET", procedures));
-    due.or(failing)
-        .unify()
-        .or(late)
-        .unify()
-        .or(over_limit)
-        .unify()
-        .or(plan_changes)
-        .unify()
-        .or(procedures)
-        .unify()
-        .boxed()
+    first_of([
+        due.boxed(),
+        failing.boxed(),
+        late.boxed(),
+        over_limit.boxed(),
+        plan_changes.boxed(),
+        procedures.boxed(),
+    ])
 }
 
 /// What the routes take and answer.

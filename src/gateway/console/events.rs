@@ -15,7 +15,7 @@ use super::super::caller::Needs;
 use super::super::description::shapes::{self, Id};
 use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
-use super::super::request::{Answer, Request, json, request};
+use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::{Instant, List};
 use super::super::wire;
 use super::whose;
@@ -34,7 +34,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let replay = path!("api" / "console" / "billing" / "events" / u64 / "replay")
         .and(request)
         .then(|event_id, request: Request| request.answer("POST", move |request| replay(request, event_id)));
-    list.or(find).unify().or(replay).unify().boxed()
+    first_of([list.boxed(), find.boxed(), replay.boxed()])
 }
 
 /// What the routes take and answer.

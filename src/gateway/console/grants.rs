@@ -15,7 +15,7 @@ use super::super::caller::Needs;
 use super::super::description::shapes::{self, Amount, Id, Priority, Reason};
 use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
-use super::super::request::{Answer, Request, json, request};
+use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::{self, List};
 use super::super::wire::{Instant, Text, Whole, required, text};
 use super::whose;
@@ -38,7 +38,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let revoke = path!("api" / "console" / "billing" / "grants" / u64 / "revoke")
         .and(request)
         .then(|grant_id, request: Request| request.answer("POST", move |request| revoke(request, grant_id)));
-    grants.or(revoke).unify().boxed()
+    first_of([grants.boxed(), revoke.boxed()])
 }
 
 /// What the routes take and answer.

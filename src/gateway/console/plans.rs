@@ -15,7 +15,7 @@ use super::super::caller::Needs;
 use super::super::description::shapes::{self, Amount, Days};
 use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
-use super::super::request::{Answer, Request, json, request};
+use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::List;
 use super::super::wire::Fields;
 use super::catalogue::{ItemView, REFUSALS, edited, expected_version, item_schema, tagged};
@@ -46,7 +46,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let archive = path!("api" / "console" / "billing" / "plans" / u32 / "archive")
         .and(request)
         .then(|plan_id, request: Request| request.answer("POST", move |request| archive(request, plan_id)));
-    plans.or(plan).unify().or(archive).unify().boxed()
+    first_of([plans.boxed(), plan.boxed(), archive.boxed()])
 }
 
 /// What the routes take and answer.

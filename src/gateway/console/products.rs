@@ -15,7 +15,7 @@ use super::super::caller::Needs;
 use super::super::description::shapes::{self, Amount, Days};
 use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
-use super::super::request::{Answer, Request, json, request};
+use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::List;
 use super::super::wire::Fields;
 use super::catalogue::{ItemView, REFUSALS, edited, expected_version, item_schema, tagged};
@@ -43,7 +43,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
                 _ => Problem::method("GET, PATCH").into_response(),
             }
         });
-    products.or(product).unify().boxed()
+    first_of([products.boxed(), product.boxed()])
 }
 
 /// What the routes take and answer.

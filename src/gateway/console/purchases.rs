@@ -14,7 +14,7 @@ use super::super::Gateway;
 use super::super::caller::Needs;
 use super::super::description::shapes::{self, Id, Reason};
 use super::super::description::{Description, Operation};
-use super::super::request::{Answer, Request, json, request};
+use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::{Instant, List};
 use super::super::wire::{Text, text};
 use super::whose;
@@ -30,7 +30,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let void = path!("api" / "console" / "billing" / "purchases" / u64 / "void")
         .and(request)
         .then(|purchase_id, request: Request| request.answer("POST", move |request| void(request, purchase_id)));
-    list.or(void).unify().boxed()
+    first_of([list.boxed(), void.boxed()])
 }
 
 /// What the routes take and answer.

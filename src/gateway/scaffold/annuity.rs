@@ -19,7 +19,7 @@ use crate::gateway::application::{Admission, Admitted, admitted, answer};
 use crate::gateway::billing::refusal::refused;
 use crate::gateway::description::{Description, Operation};
 use crate::gateway::problem::Problem;
-use crate::gateway::request::{Answer, json};
+use crate::gateway::request::{Answer, first_of, json};
 use crate::gateway::views::{self, Instant, List};
 use crate::gateway::wire::{Text, Whole, required};
 use crate::procedures::scaffold::{self, Written};
@@ -40,7 +40,7 @@ pub fn routes(admission: &BoxedFilter<(Admission,)>) -> BoxedFilter<(Response,)>
     let history = path!("api" / "history")
         .and(admission.clone())
         .then(|admission| answer(admission, history));
-    calculator.or(history).unify().boxed()
+    first_of([calculator.boxed(), history.boxed()])
 }
 
 /// What the routes take and answer.

@@ -4,19 +4,16 @@ mod annuity;
 mod projects;
 mod sums;
 
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::application::Admission;
 use super::description::Description;
+use super::request::first_of;
 
 /// The routes of the family.
 pub fn routes(admission: &BoxedFilter<(Admission,)>) -> BoxedFilter<(Response,)> {
-    projects::routes(admission)
-        .or(annuity::routes(admission))
-        .unify()
-        .boxed()
+    first_of([projects::routes(admission), annuity::routes(admission)])
 }
 
 /// What the routes take and answer.

@@ -13,7 +13,7 @@ use crate::gateway::application::{Admission, Admitted, admitted, answer};
 use crate::gateway::billing::refusal::refused;
 use crate::gateway::description::{Description, Operation, shapes};
 use crate::gateway::problem::{Problem, Transport};
-use crate::gateway::request::{Answer, json};
+use crate::gateway::request::{Answer, first_of, json};
 use crate::gateway::views::{self, Instant, List};
 use crate::gateway::wire::{Text, required, text};
 use crate::procedures::scaffold::{self, Written};
@@ -26,7 +26,7 @@ pub fn routes(admission: &BoxedFilter<(Admission,)>) -> BoxedFilter<(Response,)>
     let one = path!("api" / "projects" / u64)
         .and(admission.clone())
         .then(|project_id, admission| answer(admission, move |admitted| one(admitted, project_id)));
-    all.or(one).unify().boxed()
+    first_of([all.boxed(), one.boxed()])
 }
 
 /// What the routes take and answer.
