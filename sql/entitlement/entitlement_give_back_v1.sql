@@ -30,5 +30,5 @@ BEGIN
     COMMIT;
   END;
   SELECT d.code INTO v_code FROM billing_entitlement_definitions AS d WHERE d.id = v_definition_id;
-  CALL entitlement_show_limitations_in_tx_v1(p_subject_id, v_code, FALSE, UTC_TIMESTAMP(3));
+  CALL entitlement_show_limitations_in_tx_v1(JSON_ARRAY(JSON_OBJECT('subjectId', p_subject_id)), v_code, UTC_TIMESTAMP(3));
 END

@@ -57,5 +57,5 @@ BEGIN
     COMMIT;
   END;
   CALL entitlement_show_grant_in_tx_v1(v_grant_id, v_replayed);
-  CALL entitlement_show_limitations_in_tx_v1(p_subject_id, p_code, FALSE, UTC_TIMESTAMP(3));
+  CALL entitlement_show_limitations_in_tx_v1(JSON_ARRAY(JSON_OBJECT('subjectId', p_subject_id)), p_code, UTC_TIMESTAMP(3));
 END

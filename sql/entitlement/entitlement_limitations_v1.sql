@@ -39,5 +39,5 @@ BEGIN
     CALL entitlement_settle_v1(p_subject_id);
     SET v_now = UTC_TIMESTAMP(3);
   END IF;
-  CALL entitlement_show_limitations_in_tx_v1(p_subject_id, p_code, p_held_only, v_now);
+  CALL entitlement_show_limitations_in_tx_v1(JSON_ARRAY(JSON_OBJECT('subjectId', p_subject_id, 'heldOnly', p_held_only)), p_code, v_now);
 END

@@ -46,5 +46,5 @@ BEGIN
     JOIN billing_entitlement_definitions AS d ON d.id = g.definition_id
    WHERE g.id = p_grant_id;
   CALL entitlement_show_grant_in_tx_v1(p_grant_id, v_replayed);
-  CALL entitlement_show_limitations_in_tx_v1(v_subject_id, v_code, FALSE, UTC_TIMESTAMP(3));
+  CALL entitlement_show_limitations_in_tx_v1(JSON_ARRAY(JSON_OBJECT('subjectId', v_subject_id)), v_code, UTC_TIMESTAMP(3));
 END

@@ -13,7 +13,7 @@ use clap::Args;
 use consumable::config::{LanesSetting, ListenSetting, TickSetting, TokenSetting};
 use consumable::database::embedded::{EmbeddedServer, Progress, Storage, find_server};
 use consumable::database::{Database, Reach, Release, make_gateway_account};
-use consumable::gateway::Secret;
+use consumable::gateway::{self, Secret};
 use consumable::procedures::{access, demonstration};
 use consumable::serve;
 use serde::{Deserialize, Serialize};
@@ -114,7 +114,7 @@ pub async fn run(options: &Dev) -> Result<(), Failure> {
         .map_err(|error| Failure::Work(format!("--data {}: {error}", options.data.display())))?;
     // The folder first: a second dev on it would find the port taken too, and that would be the lesser half of the truth.
     EmbeddedServer::is_free(&data)?;
-    let listener = TcpListener::bind(address).await.map_err(|error| {
+    let listener = gateway::listen(address).map_err(|error| {
         Failure::Work(format!(
             "cannot listen on {address} ({error}); choose another with --listen 127.0.0.1:PORT"
         ))

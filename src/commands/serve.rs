@@ -5,9 +5,8 @@ use consumable::config::{
     DatabaseSetting, LanesSetting, ListenSetting, TickSetting, TokenSetting, WebhookSecretsSetting,
 };
 use consumable::database::{Database, Release};
-use consumable::serve;
+use consumable::{gateway, serve};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
@@ -49,8 +48,7 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
         tracing::warn!("{difference}");
     }
     let database = Database::connect(url).await?;
-    let listener = TcpListener::bind(address)
-        .await
+    let listener = gateway::listen(address)
         .map_err(|error| Failure::Work(format!("CONSUMABLE_LISTEN: cannot listen on {address}: {error}")))?;
     raise_file_limit();
     if settings.webhook_secrets.is_empty() {

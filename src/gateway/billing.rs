@@ -263,8 +263,7 @@ async fn limitations(request: Request) -> Answer {
         None | Some("false") => false,
         Some(_) => return Err(Problem::field("held", "must be true or false")),
     };
-    let entity = request.entity().await?;
-    let rows = entitlement::limitations(&request.gateway.database, entity.id, None, held_only).await?;
+    let (entity, rows) = request.limitations(held_only).await?;
     Ok(json(StatusCode::OK, &views::Limitations::new(entity, rows)))
 }
 

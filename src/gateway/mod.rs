@@ -9,6 +9,7 @@ mod billing;
 mod caller;
 mod console;
 mod description;
+mod gathered;
 mod health;
 mod page;
 mod problem;
@@ -36,10 +37,12 @@ use crate::database::{Database, Release};
 use crate::lanes::Lanes;
 use crate::meters::Meters;
 use crate::procedures::access::Holder;
+use crate::procedures::entitlement::{LimitationsRequest, SubjectLimitations};
 use crate::relay::Relay;
 
 pub use caller::Secret;
 use request::first_of;
+pub use server::listen;
 pub use tokens::Tokens;
 
 /// Readers of realtime events at once. Each keeps a connection and some kilobytes.
@@ -70,6 +73,7 @@ pub struct Gateway {
     lanes: Lanes,
     /// Whose a key is, as it is being asked.
     holders: Arc<shared::Shared<[u8; 32], Option<Holder>>>,
+    limitations: Arc<gathered::Gathered<LimitationsRequest, Option<SubjectLimitations>>>,
     tokens: Tokens,
     readiness: health::Readiness,
     figures: scrape::Figures,
@@ -101,6 +105,7 @@ impl Gateway {
             relay: parts.relay,
             lanes: parts.lanes,
             holders: Arc::default(),
+            limitations: Arc::default(),
             tokens: secrets.tokens,
             webhook_secrets: secrets.webhooks,
             readiness: health::Readiness::new(database_url, release),

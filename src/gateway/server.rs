@@ -5,6 +5,7 @@
 //! front, and one protocol is one set of bounds.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -29,6 +30,9 @@ use crate::meters::Meters;
 
 /// Connections at once: all readers of realtime events, and as many again of all others. Beyond it they wait unaccepted.
 const MAX_CONNECTIONS: usize = 2 * super::MAX_READERS;
+
+/// Connections that are made and not accepted yet.
+const BACKLOG: u32 = MAX_CONNECTIONS as u32;
 
 /// Requests under way at once. At a thousand a second, the last of them waits a second, and its client still listens.
 const MAX_IN_FLIGHT: usize = 1_024;
@@ -45,6 +49,22 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Pause after an accept that failed, such as for want of file descriptors: some will be free again by then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener on `address`. Whoever connects while the line is full tries again after seconds, and then longer and longer: after a restart all readers
+/// come at once, so the line has room for them, as far as the system allows (`net.core.somaxconn`).
+///
+/// # Errors
+/// When the address is taken, or not this machine's.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As a service that is restarted needs it: connections of the one before it may still be ending.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `routes` on `listener` until `shutdown` is true. Each request is counted.
 pub async fn run(

@@ -5,6 +5,7 @@ use super::request::Request;
 use super::wire;
 use crate::error::{Code, Error};
 use crate::procedures::billing::{self, BillableEntity, Subject};
+use crate::procedures::entitlement::{self, Limitation, LimitationsRequest};
 
 impl Request {
     /// The subject that the request names, in this order: `X-Billable-Entity-Id`, the query `billableEntityId`,
@@ -62,7 +63,11 @@ impl Request {
     }
 
     async fn find(&self, subject: &Subject) -> Result<BillableEntity, Problem> {
-        let found = billing::find_subject(&self.gateway.database, subject).await;
+        self.own(billing::find_subject(&self.gateway.database, subject).await)
+    }
+
+    /// What was found, if this caller may see it.
+    fn own(&self, found: Result<BillableEntity, Error>) -> Result<BillableEntity, Problem> {
         let Some(user) = self.user.get() else {
             return Ok(found?);
         };
@@ -76,5 +81,32 @@ impl Request {
             }) => Err(Problem::transport(Transport::Forbidden, "")),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The billable entity that the request is about, with what it may use now. Whoever asks at the same time is asked for in the same call.
+    ///
+    /// # Errors
+    /// As [`Request::entity`], and what the database reports.
+    pub async fn limitations(&self, held_only: bool) -> Result<(BillableEntity, Vec<Limitation>), Problem> {
+        let subject_id = match self.subject()? {
+            Subject::Entity(id) => id,
+            subject => self.find(&subject).await?.id,
+        };
+        let asked = LimitationsRequest { subject_id, held_only };
+        let database = self.gateway.database.clone();
+        let call = move |requests: Vec<LimitationsRequest>| {
+            let database = database.clone();
+            async move { entitlement::limitations_batch(&database, &requests).await }
+        };
+        let Some(found) = self.gateway.limitations.ask(asked, call).await? else {
+            // The procedure that looks for it says so in its own words.
+            return Ok((self.find(&Subject::Entity(subject_id)).await?, Vec::new()));
+        };
+        let entity = self.own(Ok(found.entity))?;
+        if !found.is_due {
+            return Ok((entity, found.limitations));
+        }
+        let settled = entitlement::limitations(&self.gateway.database, subject_id, None, held_only).await?;
+        Ok((entity, settled))
     }
 }

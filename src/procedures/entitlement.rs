@@ -11,9 +11,12 @@ mod upkeep;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::FromRow;
+use mysql_async::{FromRowError, Row};
+use serde::Serialize;
 
 use crate::database::Database;
 use crate::error::{Code, Error};
+use crate::procedures::billing::BillableEntity;
 
 pub use check::{CheckItem, CheckOutcome, CheckVerdict, Pair, check, check_batch};
 pub use consume::{ConsumeItem, ConsumeRequest, Consumption, EncodedRequest, ItemOutcome, Outcome, consume};
@@ -134,6 +137,100 @@ pub async fn limitations(
         .call("entitlement_limitations_v1", (subject_id, code, held_only))
         .await?
         .rows()
+}
+
+/// Whose limitations are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitationsRequest {
+    /// The billable entity.
+    pub subject_id: u64,
+    /// Only definitions that were ever granted to it or used by it.
+    pub held_only: bool,
+}
+
+/// A subject, with what it may use now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectLimitations {
+    /// The subject.
+    pub entity: BillableEntity,
+    /// What it may use.
+    pub limitations: Vec<Limitation>,
+    /// The clock has changed some of it, which is not settled: not to be told. [`limitations`] settles it first.
+    pub is_due: bool,
+}
+
+/// What 1 to 100 subjects may use now, in the order of the requests; `None` where there is no such subject.
+///
+/// # Errors
+/// As [`Database::call`].
+pub async fn limitations_batch(
+    database: &Database,
+    requests: &[LimitationsRequest],
+) -> Result<Vec<Option<SubjectLimitations>>, Error> {
+    let json = serde_json::to_string(requests)
+        .map_err(|error| Error::Internal(format!("requests for limitations have no JSON: {error}")))?;
+    let mut sets = database.call("entitlement_limitations_batch_v1", (json,)).await?;
+    let mut answers = vec![None; requests.len()];
+    for Numbered {
+        request_no,
+        row: entity,
+    } in sets.rows::<Numbered<BillableEntity>>()?
+    {
+        *answer_of(&mut answers, request_no)? = Some(SubjectLimitations {
+            entity,
+            limitations: Vec::new(),
+            is_due: false,
+        });
+    }
+    for Numbered { request_no, row } in sets.rows::<Numbered<Standing>>()? {
+        let answer = answer_of(&mut answers, request_no)?.as_mut();
+        let answer = answer.ok_or_else(|| Error::Internal("limitations of nobody".into()))?;
+        answer.limitations.push(row.limitation);
+        answer.is_due |= row.is_due;
+    }
+    Ok(answers)
+}
+
+/// A row of one of several requests, which are numbered from 1.
+struct Numbered<T> {
+    request_no: usize,
+    row: T,
+}
+
+impl<T: FromRow> FromRow for Numbered<T> {
+    fn from_row_opt(row: Row) -> Result<Self, FromRowError> {
+        let Some(request_no) = row.get("request_no") else {
+            return Err(FromRowError(row));
+        };
+        Ok(Numbered {
+            request_no,
+            row: T::from_row_opt(row)?,
+        })
+    }
+}
+
+/// A limitation, and whether the clock has changed it.
+struct Standing {
+    limitation: Limitation,
+    is_due: bool,
+}
+
+impl FromRow for Standing {
+    fn from_row_opt(row: Row) -> Result<Self, FromRowError> {
+        let Some(is_due) = row.get("is_due") else {
+            return Err(FromRowError(row));
+        };
+        Ok(Standing {
+            limitation: Limitation::from_row_opt(row)?,
+            is_due,
+        })
+    }
+}
+
+fn answer_of<T>(answers: &mut [T], request_no: usize) -> Result<&mut T, Error> {
+    let answer = request_no.checked_sub(1).and_then(|place| answers.get_mut(place));
+    answer.ok_or_else(|| Error::Internal("an answer to a request that was not made".into()))
 }
 
 /// Rebuilds a subject's projections from the ledger.

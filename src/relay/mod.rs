@@ -35,6 +35,8 @@ pub struct Relay {
 struct Hub {
     state: Mutex<State>,
     written: Notify,
+    /// The first reader has come.
+    joined: Notify,
     /// The position again, for those who only want to know that it moved.
     moves: watch::Sender<u64>,
 }
@@ -68,6 +70,7 @@ impl Relay {
                     current_at: Instant::now(),
                 }),
                 written: Notify::new(),
+                joined: Notify::new(),
                 moves: watch::Sender::new(position),
             }),
         }
@@ -101,6 +104,9 @@ impl Relay {
     /// Joins the readers of a workspace, from the relay's present position on.
     pub fn subscribe(&self, workspace_id: u64) -> Subscription {
         let mut state = self.hub.lock();
+        if state.channels.is_empty() {
+            self.hub.joined.notify_one();
+        }
         let channel = state
             .channels
             .entry(workspace_id)
@@ -136,6 +142,24 @@ impl Hub {
         }
         drop(state);
         self.moved_to(position);
+    }
+
+    /// Whether anybody would hear of a change.
+    fn has_readers(&self) -> bool {
+        !self.lock().channels.is_empty()
+    }
+
+    /// Moves to `position` without handing anything out, unless a reader has come meanwhile, who is owed what lies between.
+    fn skip_to(&self, position: u64) -> bool {
+        let mut state = self.lock();
+        if !state.channels.is_empty() {
+            return false;
+        }
+        state.position = position;
+        state.current_at = Instant::now();
+        drop(state);
+        self.moved_to(position);
+        true
     }
 
     /// Goes to a lower position, that of another or an older database. All readers lose their channel and are told.
@@ -242,6 +266,18 @@ mod tests {
         drop(reader);
         relay.hub.publish(vec![change(4, 1)], 4, true);
         assert_eq!(again.next().await.unwrap().sequence_no, 4);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_skipped_and_a_reader_misses_nothing() {
+        let relay = Relay::at(7);
+        assert!(relay.hub.skip_to(20));
+        let reader = relay.subscribe(1);
+        assert_eq!(reader.position(), 20);
+        assert!(!relay.hub.skip_to(30), "what lies between is the reader's");
+        assert_eq!(relay.position(), 20);
+        drop(reader);
+        assert!(relay.hub.skip_to(30));
     }
 
     #[test]

@@ -50,8 +50,13 @@ impl Relay {
                     }
                     failures = 0;
                     if is_end {
-                        let idle = sleep(IDLE_PAUSE);
-                        tokio::select! { () = idle => (), () = self.hub.written.notified() => () }
+                        // Without readers nobody hurries.
+                        let reason = if self.hub.has_readers() {
+                            &self.hub.written
+                        } else {
+                            &self.hub.joined
+                        };
+                        tokio::select! { () = sleep(IDLE_PAUSE) => (), () = reason.notified() => () }
                     }
                     sleep_until(begun + BUSY_PAUSE).await;
                 }
@@ -71,12 +76,17 @@ impl Relay {
     async fn poll(&self, database: &Database) -> Result<bool, Error> {
         // Only this task moves the position.
         let position = self.hub.lock().position;
-        let (outbox, changes) = entitlement::changes_since(database, Some(position), None, POLL_CHANGES).await?;
+        // Without readers nothing is fetched: it is enough to know where the outbox stands.
+        let after = self.hub.has_readers().then_some(position);
+        let (outbox, changes) = entitlement::changes_since(database, after, None, POLL_CHANGES).await?;
         if outbox.last_sequence_no < position {
             let now = outbox.last_sequence_no;
             tracing::warn!(position, now, "the outbox went back: another database");
             self.hub.restart_at(now);
             return Ok(false);
+        }
+        if after.is_none() {
+            return Ok(self.hub.skip_to(outbox.last_sequence_no));
         }
         let read_to = outbox.read_to_sequence_no;
         let is_end = read_to == outbox.last_sequence_no && read_to - position < u64::from(POLL_CHANGES);

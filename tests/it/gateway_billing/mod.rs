@@ -7,6 +7,7 @@ mod consume_batch;
 mod entity;
 mod holds;
 mod ledger;
+mod limitations;
 mod plan_state;
 mod refusal;
 

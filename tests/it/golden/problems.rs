@@ -91,19 +91,18 @@ async fn a_database_that_does_not_answer() {
         ),
         ("INTERNAL", "HY000", 1815, "Internal error"),
     ] {
-        dba.query_drop("DROP PROCEDURE entitlement_limitations_v1")
+        dba.query_drop("DROP PROCEDURE entitlement_limitations_batch_v1")
             .await
             .unwrap();
         let signal = format!("SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = '{text}'");
-        let parameters = "p_subject_id BIGINT UNSIGNED, p_code VARCHAR(64), p_held_only BOOLEAN";
         dba.query_drop(format!(
-            "CREATE PROCEDURE entitlement_limitations_v1({parameters}) {signal}"
+            "CREATE PROCEDURE entitlement_limitations_batch_v1(p_requests JSON) {signal}"
         ))
         .await
         .unwrap();
         is_told(code, gateway.as_service(Method::GET, LIMITATIONS)).await;
     }
-    dba.query_drop("DROP PROCEDURE entitlement_limitations_v1")
+    dba.query_drop("DROP PROCEDURE entitlement_limitations_batch_v1")
         .await
         .unwrap();
     is_told("NOT_READY", gateway.request(Method::GET, "/readyz")).await;
