@@ -60,9 +60,8 @@ BEGIN
     END;
   END IF;
 
-  SELECT MIN(c.sequence_no), MAX(c.sequence_no) INTO v_oldest, v_last
-    FROM billing_limit_changes AS c
-   WHERE c.sequence_no IS NOT NULL;
+  -- Both from the ends of the index. With a condition, be it that there is a number, all of it would be read.
+  SELECT MIN(c.sequence_no), MAX(c.sequence_no) INTO v_oldest, v_last FROM billing_limit_changes AS c;
   IF v_last IS NULL THEN
     SELECT n.last_sequence_no INTO v_last FROM billing_limit_change_counter AS n WHERE n.id = 1;
   END IF;

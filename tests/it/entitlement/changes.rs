@@ -183,3 +183,34 @@ async fn old_changes_go_and_the_newest_stays() {
     assert_eq!(since(&mut story.session, 0).await.len(), 1);
     story.end().await;
 }
+
+#[tokio::test]
+async fn a_poll_costs_the_same_however_much_the_outbox_keeps() {
+    let mut story = Story::of(definition::BALANCE).await;
+    let mut costs = Vec::new();
+    for changes in [10, 990] {
+        let more = format!(
+            "INSERT INTO billing_limit_changes (change_source, changes, changed_at)
+             SELECT 'consumption', '[]', UTC_TIMESTAMP(3) FROM information_schema.COLLATIONS AS a, information_schema.COLLATIONS AS b LIMIT {changes}"
+        );
+        story.session.query_drop(more).await.unwrap();
+        let last: u64 = story
+            .session
+            .query_first("CALL entitlement_changes_since_v1(NULL, NULL, 1)")
+            .await
+            .unwrap()
+            .map(|row: Row| row.get("last_sequence_no").unwrap())
+            .unwrap();
+        assert!(last >= changes);
+        story.session.query_drop("FLUSH STATUS").await.unwrap();
+        assert_eq!(since(&mut story.session, last).await, []);
+        let reads: Vec<(String, u64)> = story
+            .session
+            .query("SHOW SESSION STATUS LIKE 'Handler_read%'")
+            .await
+            .unwrap();
+        costs.push(reads);
+    }
+    assert_eq!(costs[0], costs[1]);
+    story.end().await;
+}
