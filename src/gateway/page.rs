@@ -82,7 +82,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let request = request(gateway);
     let index = warp::path::end()
         .and(request.clone())
-        .then(|request: Request| request.answer("GET", |request| file(request, INDEX.to_owned())));
+        .then(|request: Request| request.show(|request| file(request, INDEX.to_owned())));
     let others =
         warp::path("console")
             .and(warp::path::tail())
@@ -90,7 +90,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
             .then(|tail: Tail, request: Request| async move {
                 let name = tail.as_str().to_owned();
                 match FILES.contains_key(&name) {
-                    true => request.answer("GET", |request| file(request, name)).await,
+                    true => request.show(|request| file(request, name)).await,
                     false => super::request::not_found(),
                 }
             });

@@ -113,6 +113,17 @@ impl Request {
         handler(self).await.unwrap_or_else(Problem::into_response)
     }
 
+    /// Shows what `handler` answers, to a GET, and to a HEAD without the body, which hyper leaves away.
+    pub async fn show<F>(self, handler: impl FnOnce(Request) -> F) -> Response
+    where
+        F: Future<Output = Answer>,
+    {
+        if !matches!(self.method, Method::GET | Method::HEAD) {
+            return Problem::method("GET, HEAD").into_response();
+        }
+        handler(self).await.unwrap_or_else(Problem::into_response)
+    }
+
     /// The method.
     pub fn method(&self) -> &Method {
         &self.method

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
+use reqwest::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
+};
 use reqwest::{Method, Response};
 
 use crate::law::{files, read};
@@ -48,6 +50,16 @@ async fn the_page_is_there_and_lets_nothing_else_in() {
     }
     let changed = gateway.request(Method::GET, "/").header("If-None-Match", "\"other\"");
     assert_eq!(changed.send().await.unwrap().status(), 200);
+
+    // As monitors look.
+    let head = gateway.request(Method::HEAD, "/").send().await.unwrap();
+    assert_eq!((head.status().as_u16(), header(&head, ETAG)), (200, tag));
+    assert_eq!(header(&head, CONTENT_LENGTH), text.len().to_string());
+    let post = gateway.request(Method::POST, "/").send().await.unwrap();
+    assert_eq!(
+        (post.status().as_u16(), header(&post, ALLOW)),
+        (405, "GET, HEAD".into())
+    );
 }
 
 #[tokio::test]
