@@ -24,7 +24,7 @@ pub fn urls(text: &str) -> Result<Vec<String>, String> {
             hosts.len()
         ));
     }
-    if path.contains("socket=") {
+    if path.contains("?socket=") || path.contains("&socket=") {
         return Err("names several hosts and a socket, which only one server has".to_owned());
     }
     for (place, host) in hosts.iter().enumerate() {
@@ -58,11 +58,11 @@ mod tests {
     #[test]
     fn each_host_of_a_list_has_all_the_rest() {
         assert_eq!(
-            urls("mysql://u:a,b@h1:3306,[::1]:3307,h3/db?x=1"),
+            urls("mysql://u:a,b@h1:3306,[::1]:3307,h3/db?prefer_socket=false"),
             Ok(vec![
-                "mysql://u:a,b@h1:3306/db?x=1".to_owned(),
-                "mysql://u:a,b@[::1]:3307/db?x=1".to_owned(),
-                "mysql://u:a,b@h3/db?x=1".to_owned(),
+                "mysql://u:a,b@h1:3306/db?prefer_socket=false".to_owned(),
+                "mysql://u:a,b@[::1]:3307/db?prefer_socket=false".to_owned(),
+                "mysql://u:a,b@h3/db?prefer_socket=false".to_owned(),
             ])
         );
     }

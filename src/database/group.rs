@@ -184,7 +184,10 @@ async fn prove(members: Arc<[Opts]>, known: Arc<Known>) {
             now.primary = Some(place);
             now.proof = proof;
         });
-        tracing::info!(host, "the primary of the group");
+        match proof {
+            1 => tracing::debug!(host, "the primary of the group"),
+            _ => tracing::info!(host, "the primary of the group is found"),
+        }
         let why = loop {
             tokio::select! { () = known.asked.notified() => (), () = sleep(BEAT) => () }
             let proof = known.begin();
@@ -199,7 +202,7 @@ async fn prove(members: Arc<[Opts]>, known: Arc<Known>) {
             now.term += 1;
             now.primary = None;
         });
-        tracing::warn!(host, why, "not the primary of the group any more; looking for the next");
+        tracing::warn!(host, why, "the primary of the group is lost, and looked for");
     }
 }
 
