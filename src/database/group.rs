@@ -208,7 +208,9 @@ async fn prove(members: Arc<[Opts]>, known: Arc<Known>) {
 
 /// Asks all members, again and again, until one proves that it is the primary. Each by itself: one that stands still holds up none.
 async fn find(members: &[Opts], known: &Known) -> (usize, Conn) {
-    let nobody = members.iter().map(|member| format!("{} was not asked yet", name(member)));
+    let nobody = members
+        .iter()
+        .map(|member| format!("{} was not asked yet", name(member)));
     *known.refusals.lock().unwrap_or_else(PoisonError::into_inner) = nobody.collect();
     let asking = members.iter().enumerate().map(|(place, member)| {
         Box::pin(async move {

@@ -185,7 +185,9 @@ fn decode(error: mysql_async::Error) -> Error {
             1040 | 1203 | 1226 | 1205 | 1213 => Error::Overloaded(server.to_string()),
             // No access, no such database; the server is shutting down, read-only, offline, or has closed the session; its group did
             // not let it commit.
-            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3032 | 3100 | 3101 | 3169 | 4031 => Error::Unavailable(server.to_string()),
+            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3032 | 3100 | 3101 | 3169 | 4031 => {
+                Error::Unavailable(server.to_string())
+            }
             number => Error::from_signal(number, &server.message)
                 .unwrap_or_else(|| Error::Internal(format!("the server refused: {server}"))),
         },

@@ -81,7 +81,11 @@ impl Gateway {
     pub async fn make_workspaces(&self) {
         for workspace in 0..WORKSPACES {
             let entity = self
-                .request(Method::PUT, &format!("/api/billing/entities/workspace/w{workspace}"), workspace)
+                .request(
+                    Method::PUT,
+                    &format!("/api/billing/entities/workspace/w{workspace}"),
+                    workspace,
+                )
                 .json(&json!({"workspaceSlug": format!("w{workspace}")}));
             let (status, body) = answer(entity).await;
             assert_eq!(status, 201, "{body}");
@@ -106,7 +110,9 @@ impl Gateway {
 
     /// What a workspace has used. `None` as for [`Gateway::consume`].
     pub async fn consumed(&self, workspace: usize) -> Option<u64> {
-        let body = self.answer(self.request(Method::GET, "/api/billing/limitations", workspace)).await?;
+        let body = self
+            .answer(self.request(Method::GET, "/api/billing/limitations", workspace))
+            .await?;
         let limitations = body["limitations"].as_array().unwrap();
         let credits = limitations.iter().find(|one| one["code"] == "ai.credits").unwrap();
         Some(credits["consumedAmount"].as_u64().unwrap())

@@ -25,12 +25,18 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// What callers know of one workspace.
 #[derive(Default)]
 struct Known {
-    /// Uses that were answered, those before this load included.
+    /// Uses that were answered.
     used: AtomicU64,
     /// Looks that were answered.
     looked: AtomicU64,
-    /// The changes that its reader was told, by number.
-    told: Mutex<Vec<u64>>,
+}
+
+/// A reader of a workspace.
+struct Reader {
+    workspace: usize,
+    /// The changes that it was told, by number, behind the one where it began.
+    told: Arc<Mutex<Vec<u64>>>,
+    reading: JoinHandle<()>,
 }
 
 /// All of them, at work.
@@ -41,8 +47,7 @@ pub struct Load {
     longest: Arc<Mutex<Duration>>,
     callers: Vec<JoinHandle<Vec<String>>>,
     lookers: Vec<JoinHandle<()>>,
-    readers: Vec<JoinHandle<()>>,
-    name: &'static str,
+    readers: Vec<Reader>,
     database: String,
 }
 
@@ -57,35 +62,46 @@ pub struct Count {
 }
 
 impl Load {
-    /// Begins, on the database of that name. The keys of its uses begin with `name`.
-    pub async fn start(gateway: &Arc<Gateway>, database: &str, name: &'static str) -> Load {
+    /// Begins, on the database of that name.
+    pub async fn start(gateways: &[Arc<Gateway>], database: &str) -> Load {
         let known: Arc<Vec<Known>> = Arc::new((0..WORKSPACES).map(|_| Known::default()).collect());
         for (workspace, known) in known.iter().enumerate() {
-            let used = gateway.consumed(workspace).await.expect("a look before anything breaks");
+            let used = gateways[0]
+                .consumed(workspace)
+                .await
+                .expect("a look before anything breaks");
             known.used.store(used, Ordering::SeqCst);
         }
         let (is_over, longest) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Duration::ZERO)));
-        let mut readers = Vec::new();
-        for workspace in 0..WORKSPACES {
-            let stream = gateway.listen(workspace).await;
-            readers.push(tokio::spawn(read(stream, known.clone(), workspace)));
+        let (mut readers, mut lookers) = (Vec::new(), Vec::new());
+        for (workspace, gateway) in
+            (0..WORKSPACES).flat_map(|workspace| gateways.iter().map(move |gateway| (workspace, gateway)))
+        {
+            let told = Arc::default();
+            readers.push(Reader {
+                workspace,
+                reading: tokio::spawn(read(gateway.listen(workspace).await, Arc::clone(&told))),
+                told,
+            });
+            lookers.push(tokio::spawn(look(
+                gateway.clone(),
+                known.clone(),
+                workspace,
+                is_over.clone(),
+            )));
         }
         let callers = (0..CALLERS).map(|number| {
-            let (gateway, known) = (gateway.clone(), known.clone());
-            tokio::spawn(call(gateway, known, (name, number), is_over.clone(), longest.clone()))
-        });
-        let lookers = (0..WORKSPACES).map(|workspace| {
-            let (gateway, known) = (gateway.clone(), known.clone());
-            tokio::spawn(look(gateway, known, workspace, is_over.clone()))
+            let gateway = gateways[number / WORKSPACES % gateways.len()].clone();
+            let known = known.clone();
+            tokio::spawn(call(gateway, known, number, is_over.clone(), longest.clone()))
         });
         Load {
             callers: callers.collect(),
-            lookers: lookers.collect(),
+            lookers,
             readers,
             known,
             is_over,
             longest,
-            name,
             database: database.to_owned(),
         }
     }
@@ -117,9 +133,9 @@ impl Load {
         for looker in self.lookers {
             looker.await.expect("a looker");
         }
-        let told = told(cluster, primary, &self.database, &self.known).await;
+        let told = told(cluster, primary, &self.database, &self.readers).await;
         for reader in self.readers {
-            reader.abort();
+            reader.reading.abort();
         }
         cluster.until_alike().await;
         let mut count = Count {
@@ -133,9 +149,8 @@ impl Load {
         for place in 0..MEMBERS {
             let mut session = session(cluster, place, &self.database).await;
             let mut found: HashMap<String, usize> = HashMap::new();
-            let booked = "SELECT usage_event_key FROM billing_entitlement_consumptions WHERE usage_event_key LIKE ?";
-            let keys: Vec<String> = session.exec(booked, (format!("{}-%", self.name),)).await.unwrap();
-            for key in keys {
+            let booked = "SELECT usage_event_key FROM billing_entitlement_consumptions";
+            for key in session.query::<String, _>(booked).await.unwrap() {
                 *found.entry(key).or_default() += 1;
             }
             // What has no answer is sent until it has one: nothing is booked that was not answered.
@@ -144,14 +159,21 @@ impl Load {
             count.doubled += found.values().filter(|times| **times > 1).count();
             count.doubled += found.len().saturating_sub(answered.len());
             assert_eq!(differences(&mut session, None).await, [""; 0], "member {place}");
-            assert_eq!(numbers(&mut session).await, (0, 1, told_to(&mut session).await), "member {place}");
+            assert_eq!(
+                numbers(&mut session).await,
+                (0, 1, told_to(&mut session).await),
+                "member {place}"
+            );
         }
         count
     }
 
     /// Says early what went wrong.
     fn complain(&self) {
-        let mut all = self.lookers.iter().chain(&self.readers);
+        let mut all = self
+            .lookers
+            .iter()
+            .chain(self.readers.iter().map(|reader| &reader.reading));
         assert!(!all.any(JoinHandle::is_finished), "a looker or a reader has ended");
         assert!(!self.callers.iter().any(JoinHandle::is_finished), "a caller has ended");
     }
@@ -161,14 +183,14 @@ impl Load {
 async fn call(
     gateway: Arc<Gateway>,
     known: Arc<Vec<Known>>,
-    (name, number): (&str, usize),
+    number: usize,
     is_over: Arc<AtomicBool>,
     longest: Arc<Mutex<Duration>>,
 ) -> Vec<String> {
     let workspace = number % WORKSPACES;
     let mut keys = Vec::new();
     while !is_over.load(Ordering::SeqCst) {
-        let key = format!("{name}-{number}-{}", keys.len());
+        let key = format!("use-{number}-{}", keys.len());
         let begun = Instant::now();
         while gateway.consume(workspace, &key).await.is_none() {
             assert!(begun.elapsed() < PATIENCE, "{key} is not answered within {PATIENCE:?}");
@@ -199,7 +221,7 @@ async fn look(gateway: Arc<Gateway>, known: Arc<Vec<Known>>, workspace: usize, i
 }
 
 /// Keeps what a stream tells.
-async fn read(stream: Response, known: Arc<Vec<Known>>, workspace: usize) {
+async fn read(stream: Response, told: Arc<Mutex<Vec<u64>>>) {
     let mut chunks = stream.bytes_stream();
     let mut text = String::new();
     while let Some(chunk) = chunks.next().await {
@@ -208,19 +230,21 @@ async fn read(stream: Response, known: Arc<Vec<Known>>, workspace: usize) {
             let frame: String = text.drain(..end + 2).collect();
             assert!(!frame.contains("resync"), "a reader missed something: {frame}");
             let id = frame.lines().find_map(|line| line.strip_prefix("id: "));
-            known[workspace].told.lock().unwrap().extend(id.map(|id| id.parse::<u64>().unwrap()));
+            told.lock().unwrap().extend(id.map(|id| id.parse::<u64>().unwrap()));
         }
     }
 }
 
 /// Waits until each reader was told the last change of its workspace, and sees that it was told each once, in their order. Gives how
 /// many changes were told in all.
-async fn told(cluster: &Cluster, primary: usize, database: &str, known: &[Known]) -> usize {
+async fn told(cluster: &Cluster, primary: usize, database: &str, readers: &[Reader]) -> usize {
     let mut session = session(cluster, primary, database).await;
     let mut all = 0;
-    for (workspace, known) in known.iter().enumerate() {
-        // The first id says where the reader began.
-        let began = known.told.lock().unwrap()[0];
+    for Reader {
+        workspace, told: known, ..
+    } in readers
+    {
+        let began = known.lock().unwrap()[0];
         let deadline = Instant::now() + PATIENCE;
         loop {
             let expected: Vec<u64> = session
@@ -235,13 +259,18 @@ async fn told(cluster: &Cluster, primary: usize, database: &str, known: &[Known]
                 )
                 .await
                 .unwrap();
-            let told = known.told.lock().unwrap()[1..].to_vec();
+            let told = known.lock().unwrap()[1..].to_vec();
             if told.last() == expected.last() {
                 assert_eq!(told, expected, "what the reader of w{workspace} was told");
                 all += told.len();
                 break;
             }
-            assert!(Instant::now() < deadline, "w{workspace} was told {:?} of {:?}", told.last(), expected.last());
+            assert!(
+                Instant::now() < deadline,
+                "w{workspace} was told {:?} of {:?}",
+                told.last(),
+                expected.last()
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -250,7 +279,8 @@ async fn told(cluster: &Cluster, primary: usize, database: &str, known: &[Known]
 
 /// Changes without a number, the first number, and how many there are.
 async fn numbers(session: &mut Conn) -> (u64, u64, u64) {
-    let numbers = "SELECT COUNT(*) - COUNT(c.sequence_no), MIN(c.sequence_no), COUNT(*) FROM billing_limit_changes AS c";
+    let numbers =
+        "SELECT COUNT(*) - COUNT(c.sequence_no), MIN(c.sequence_no), COUNT(*) FROM billing_limit_changes AS c";
     session.query_first(numbers).await.unwrap().unwrap()
 }
 

@@ -11,6 +11,7 @@ use consumable::database::embedded::{EmbeddedServer, Progress, ServerProgram, St
 use mysql_async::{Conn, prelude::Queryable};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 use super::folder::fresh_folder;
@@ -36,7 +37,11 @@ const RECOVERS: &str = "CHANGE REPLICATION SOURCE TO SOURCE_USER = 'recovery', S
 pub struct Cluster {
     program: ServerProgram,
     members: Vec<Member>,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// One at a time: each is as much as a small machine can bear.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 struct Member {
     folder: TempDir,
@@ -49,13 +54,17 @@ struct Member {
 impl Cluster {
     /// A group whose first member is the primary. `None`, and why on the standard output, where the server has no plugin for it.
     pub async fn start() -> Option<Cluster> {
+        let alone = ALONE.lock().await;
         let program = server_program().await;
         if !has_plugin(&program).await {
             println!("skipped: MySQL {} has no group_replication.so here", program.version());
             return None;
         }
         let ports = free_ports(2 * MEMBERS);
-        let seeds: Vec<String> = ports[MEMBERS..].iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let seeds: Vec<String> = ports[MEMBERS..]
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
         let members = (0..MEMBERS).map(|place| Member {
             folder: fresh_folder(),
             options: options(place, ports[place], &seeds),
@@ -65,6 +74,7 @@ impl Cluster {
         let mut cluster = Cluster {
             program: program.clone(),
             members: members.collect(),
+            _alone: alone,
         };
         let starting = cluster.members.iter().map(|member| member.start(&program, false));
         for (place, server) in futures_util::future::join_all(starting).await.into_iter().enumerate() {
@@ -74,17 +84,24 @@ impl Cluster {
             let mut session = cluster.session(place).await;
             session.query_drop(RECOVERS).await.unwrap();
             if place == 0 {
-                session.query_drop("SET GLOBAL group_replication_bootstrap_group = ON").await.unwrap();
+                session
+                    .query_drop("SET GLOBAL group_replication_bootstrap_group = ON")
+                    .await
+                    .unwrap();
             }
             session.query_drop("START GROUP_REPLICATION").await.unwrap();
             if place == 0 {
-                session.query_drop("SET GLOBAL group_replication_bootstrap_group = OFF").await.unwrap();
+                session
+                    .query_drop("SET GLOBAL group_replication_bootstrap_group = OFF")
+                    .await
+                    .unwrap();
                 cluster.until_primary(&[0]).await;
                 for statement in RECOVERY {
                     session.query_drop(statement).await.unwrap();
                 }
+            } else {
+                cluster.until_secondary(place).await;
             }
-            cluster.until_online(place).await;
         }
         Some(cluster)
     }
@@ -98,7 +115,11 @@ impl Cluster {
 
     /// The URL of the database `name` on all members, for an account that may log in from this machine. By TCP, as members that are apart.
     pub fn url(&self, account: &str, name: &str) -> String {
-        let hosts: Vec<String> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect();
+        let hosts: Vec<String> = self
+            .members
+            .iter()
+            .map(|member| format!("127.0.0.1:{}", member.port))
+            .collect();
         format!("mysql://{account}@{}/{name}?prefer_socket=false", hosts.join(","))
     }
 
@@ -122,11 +143,14 @@ impl Cluster {
         }
     }
 
-    /// Waits until a member takes part.
-    pub async fn until_online(&self, place: usize) {
+    /// Waits until a member takes part, and not as the primary.
+    pub async fn until_secondary(&self, place: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while self.state(place).await.0 != "ONLINE" {
-            assert!(Instant::now() < deadline, "member {place} is not online within {PATIENCE:?}");
+        while self.state(place).await != ("ONLINE".to_owned(), "SECONDARY".to_owned()) {
+            assert!(
+                Instant::now() < deadline,
+                "member {place} is no secondary within {PATIENCE:?}"
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -137,7 +161,13 @@ impl Cluster {
         loop {
             let mut have: Vec<String> = Vec::new();
             for place in 0..MEMBERS {
-                have.extend(self.session(place).await.query_first("SELECT @@GLOBAL.gtid_executed").await.unwrap());
+                have.extend(
+                    self.session(place)
+                        .await
+                        .query_first("SELECT @@GLOBAL.gtid_executed")
+                        .await
+                        .unwrap(),
+                );
             }
             if have.windows(2).all(|pair| pair[0] == pair[1]) {
                 return;
@@ -158,7 +188,7 @@ impl Cluster {
     pub async fn restart(&mut self, place: usize) {
         let server = self.members[place].start(&self.program, true).await;
         self.members[place].server = Some(server);
-        self.until_online(place).await;
+        self.until_secondary(place).await;
     }
 
     /// Lets a member stand still, or go on.
@@ -171,7 +201,10 @@ impl Cluster {
     /// Asks the group for another primary.
     pub async fn make_primary(&self, place: usize) {
         let mut session = self.session(place).await;
-        session.query_drop("SELECT group_replication_set_as_primary(@@server_uuid)").await.unwrap();
+        session
+            .query_drop("SELECT group_replication_set_as_primary(@@server_uuid)")
+            .await
+            .unwrap();
     }
 
     /// What a member thinks of itself: its state, and its role.
@@ -189,7 +222,9 @@ impl Member {
         let boot = format!("--group-replication-start-on-boot={joins}");
         let program = program.clone().with_options(self.options.iter().cloned().chain([boot]));
         let storage = Storage::Persistent(self.folder.path().to_owned());
-        EmbeddedServer::start(&program, storage, Progress::Silent).await.expect("a member")
+        EmbeddedServer::start(&program, storage, Progress::Silent)
+            .await
+            .expect("a member")
     }
 }
 
@@ -227,7 +262,9 @@ fn options(place: usize, port: u16, seeds: &[String]) -> Vec<String> {
 }
 
 async fn has_plugin(program: &ServerProgram) -> bool {
-    let server = EmbeddedServer::start(program, Storage::Scratch, Progress::Silent).await.expect("a server");
+    let server = EmbeddedServer::start(program, Storage::Scratch, Progress::Silent)
+        .await
+        .expect("a server");
     let mut session = Conn::new(server.connection()).await.unwrap();
     let folder: Option<String> = session.query_first("SELECT @@plugin_dir").await.unwrap();
     server.stop().await.unwrap();
@@ -240,5 +277,7 @@ fn free_ports(number: usize) -> Vec<u16> {
     while held.len() < number {
         held.extend(TcpListener::bind(("127.0.0.1", fastrand::u16(20_000..30_000))));
     }
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    held.iter()
+        .map(|listener| listener.local_addr().unwrap().port())
+        .collect()
 }
