@@ -2,11 +2,15 @@
 //!
 //! Sizes that nobody has to choose (pool, deadlines) are constants where they are used, with their reasons.
 
+mod hosts;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 use tracing_subscriber::EnvFilter;
+
+pub use hosts::urls;
 
 /// A setting that is missing or wrong: one sentence that names it.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +22,9 @@ pub struct SettingError(String);
 pub struct DatabaseSetting {
     /// The MySQL database, such as mysql://user:password@host:3306/name.
     ///
-    /// For a local socket: mysql://user@localhost/name?socket=/path/of/mysqld.sock. MySQL 8.0.19 or later; not MariaDB.
+    /// For a local socket: mysql://user@localhost/name?socket=/path/of/mysqld.sock. For Group Replication, the members of the group:
+    /// mysql://user:password@host1:3306,host2:3306,host3:3306/name; the primary is found, also a later one. MySQL 8.0.19 or later; not
+    /// MariaDB.
     // No default: a guess would migrate the wrong database. Hidden in --help because it holds a password.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
@@ -28,7 +34,7 @@ impl DatabaseSetting {
     /// The URL, checked as far as that goes without a connection.
     ///
     /// # Errors
-    /// When it is missing, is not a `mysql://` URL, or names no database.
+    /// When it is missing, is not a `mysql://` URL, names no database, or has a wrong list of hosts.
     pub fn url(&self) -> Result<&str, SettingError> {
         let form = "write mysql://user:password@host:3306/name";
         let wrong = |what: String| SettingError(format!("DATABASE_URL {what}: {form}"));
@@ -37,12 +43,14 @@ impl DatabaseSetting {
             return Err(wrong("is missing (or --database-url)".into()));
         }
         // The URL itself stays out of the sentence: it may hold a password.
-        let url = url::Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
-        if url.scheme() != "mysql" {
-            return Err(wrong(format!("begins with {}://, not with mysql://", url.scheme())));
-        }
-        if url.path().trim_matches('/').is_empty() {
-            return Err(wrong("names no database".into()));
+        for url in urls(text).map_err(wrong)? {
+            let url = url::Url::parse(&url).map_err(|error| wrong(format!("is not a URL ({error})")))?;
+            if url.scheme() != "mysql" {
+                return Err(wrong(format!("begins with {}://, not with mysql://", url.scheme())));
+            }
+            if url.path().trim_matches('/').is_empty() {
+                return Err(wrong("names no database".into()));
+            }
         }
         Ok(text)
     }
@@ -273,6 +281,8 @@ mod tests {
             "postgres://u:secret@h/db",
             "mysql://u:secret@h/",
             "mysql://u:secret@h",
+            "mysql://u:secret@h1,h2:x/db",
+            "mysql://u:secret@h1:3306,,h2/db",
         ] {
             let sentence = database(Some(wrong)).unwrap_err();
             assert!(
@@ -282,6 +292,7 @@ mod tests {
             assert!(!sentence.contains('\n'));
         }
         assert!(database(Some("mysql://u@h/db?socket=/s")).is_ok());
+        assert!(database(Some("mysql://u:p@h1:3306,h2,h3:3307/db")).is_ok());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::error::Error;
 /// How long a call may take, with all its attempts, unless it says otherwise. Past it the client has gone, and the locks should go too.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often a call is sent when it loses a deadlock, waits too long for a lock, or loses its connection.
+/// How often a call is sent when it loses a deadlock, waits too long for a lock, or loses its connection, or its server the primacy.
 const ATTEMPTS: u32 = 5;
 
 /// How long a missing procedure is waited for: a deployment replaces it within milliseconds, or within a second when an
@@ -67,8 +67,16 @@ impl Database {
         let mut failures = 0;
         let mut missing_since = None;
         loop {
-            let mut conn = self.connection().await?;
-            let error = match send(&mut conn, statement, params).await {
+            let term = self.hosts.term(failures > 0).await?;
+            let mut conn = match self.connection(term).await {
+                // By now another member of the group may be the primary.
+                Err(Error::Unavailable(_)) if self.hosts.are_several() && failures + 1 < ATTEMPTS => {
+                    failures += 1;
+                    continue;
+                }
+                outcome => outcome?,
+            };
+            let error = match self.hosts.during(term, send(&mut conn, statement, params)).await {
                 Ok(sets) => {
                     return leave_no_transaction(conn, procedure).await.map(|()| ResultSets {
                         procedure: procedure.to_owned(),
@@ -110,8 +118,8 @@ impl Database {
             Server(server) => match server.code {
                 1205 if !self.waits_again => Remedy::None,
                 // Lock wait, deadlock; a statement whose procedure changed again and again while it was prepared; a session
-                // that the server closed: shutdown, KILL, idle for too long.
-                1205 | 1213 | 1615 | 1053 | 3169 | 4031 => Remedy::Repeat,
+                // that the server closed: shutdown, KILL, idle for too long; a commit that the server's group did not let pass.
+                1205 | 1213 | 1615 | 1053 | 3169 | 4031 | 3100 | 3101 => Remedy::Repeat,
                 1305 => Remedy::AwaitProcedure,
                 _ => Remedy::None,
             },

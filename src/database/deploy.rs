@@ -14,9 +14,10 @@ use tokio::time::sleep;
 use super::accounts::{OWNER, Owner, prepare_owner};
 use super::bootstrap::refused_by_bootstrap;
 use super::call::jittered;
+use super::hosts::primary;
 use super::release::{Release, hex};
 use super::state::{Difference, State};
-use super::{check_server, decode, options, session};
+use super::{check_server, decode, session};
 use crate::error::Error;
 
 /// How long a run waits for another one on the same database.
@@ -90,7 +91,7 @@ pub enum Reach {
 /// # Errors
 /// [`Error::Unavailable`] without a connection to a server we know; else [`Error::Internal`] with the server's words.
 pub async fn check(url: &str, release: &Release) -> Result<Vec<Difference>, Error> {
-    let opts = options(url)?;
+    let opts = primary(url).await?;
     check_server(&opts).await?;
     let pool = deploying_pool(opts);
     let found = async {
@@ -124,7 +125,7 @@ pub async fn migrate_to(
     reach: Reach,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Report, Error> {
-    let opts = options(url)?;
+    let opts = primary(url).await?;
     check_server(&opts).await?;
     let database = opts.db_name().unwrap_or_default().to_owned();
     let turn = take_turn(&opts, &database, progress).await?;

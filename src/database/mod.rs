@@ -6,6 +6,8 @@ mod bootstrap;
 mod call;
 mod deploy;
 pub mod embedded;
+mod group;
+mod hosts;
 mod install;
 mod release;
 mod state;
@@ -14,6 +16,8 @@ use std::time::Duration;
 
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
 
+use self::group::Term;
+use self::hosts::{Hosts, Pools};
 use crate::error::Error;
 
 pub use accounts::make_gateway_account;
@@ -53,8 +57,8 @@ const OLDEST: (u16, u16, u16) = (8, 0, 19);
 /// A pool of sessions to one database. Cloning shares the pool.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pool: Pool,
-    opts: Opts,
+    hosts: Hosts,
+    pool: Pools,
     /// Whether a call is sent again whose locks stayed taken.
     waits_again: bool,
 }
@@ -62,16 +66,17 @@ pub struct Database {
 impl Database {
     /// Opens the pool, after asking the server whether it is one we know.
     ///
-    /// `url` is `mysql://user:password@host:port/name`, see [`crate::config::DatabaseSetting`].
+    /// `url` is `mysql://user:password@host:port/name`, see [`crate::config::DatabaseSetting`]. Of several hosts the primary is taken, and
+    /// whichever becomes the primary later.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the server cannot be reached, refuses the account, is too old, or is MariaDB.
     pub async fn connect(url: &str) -> Result<Database, Error> {
-        let opts = options(url)?;
-        check_server(&opts).await?;
+        let hosts = Hosts::of(url)?;
+        check_server(hosts.primary().await?).await?;
         Ok(Database {
-            pool: pool(&opts, POOL_MAX, vec![session(CALL_LOCK_WAIT_SECONDS)]),
-            opts,
+            pool: hosts.pools(|opts| pool(opts, POOL_MAX, vec![session(CALL_LOCK_WAIT_SECONDS)])),
+            hosts,
             waits_again: true,
         })
     }
@@ -80,9 +85,10 @@ impl Database {
     /// row locks stay taken for a second has failed, and is not sent again.
     pub fn impatient(&self, connections: usize) -> Database {
         let hurry = format!("SET innodb_lock_wait_timeout = {IMPATIENT_LOCK_WAIT_SECONDS}");
+        let setup = vec![session(CALL_LOCK_WAIT_SECONDS), hurry];
         Database {
-            pool: pool(&self.opts, connections, vec![session(CALL_LOCK_WAIT_SECONDS), hurry]),
-            opts: self.opts.clone(),
+            pool: self.hosts.pools(|opts| pool(opts, connections, setup.clone())),
+            hosts: self.hosts.clone(),
             waits_again: false,
         }
     }
@@ -95,8 +101,8 @@ impl Database {
         self.pool.disconnect().await.map_err(decode)
     }
 
-    async fn connection(&self) -> Result<Conn, Error> {
-        match tokio::time::timeout(ACQUIRE_DEADLINE, self.pool.get_conn()).await {
+    async fn connection(&self, term: Term) -> Result<Conn, Error> {
+        match tokio::time::timeout(ACQUIRE_DEADLINE, self.pool.get_conn(term)).await {
             Ok(connection) => connection.map_err(decode),
             Err(_) => Err(Error::Unavailable(format!("no connection within {ACQUIRE_DEADLINE:?}"))),
         }
@@ -177,8 +183,11 @@ fn decode(error: mysql_async::Error) -> Error {
         Server(server) => match server.code {
             // Too many connections, of all or of this account; locks that stayed taken.
             1040 | 1203 | 1226 | 1205 | 1213 => Error::Overloaded(server.to_string()),
-            // No access, no such database; the server is shutting down, read-only, or has closed the session.
-            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3169 | 4031 => Error::Unavailable(server.to_string()),
+            // No access, no such database; the server is shutting down, read-only, offline, or has closed the session; its group did
+            // not let it commit.
+            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3032 | 3100 | 3101 | 3169 | 4031 => {
+                Error::Unavailable(server.to_string())
+            }
             number => Error::from_signal(number, &server.message)
                 .unwrap_or_else(|| Error::Internal(format!("the server refused: {server}"))),
         },

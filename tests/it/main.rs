@@ -5,6 +5,7 @@ mod archive;
 mod billing;
 mod call;
 mod catalog;
+mod cluster;
 mod deploy;
 mod dev;
 mod embedded;

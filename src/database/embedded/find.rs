@@ -35,6 +35,8 @@ pub struct ServerProgram {
     pub(super) launcher: Vec<OsString>,
     /// Options that say where the private copy's files are. An installed server knows.
     pub(super) layout: Vec<OsString>,
+    /// What a server is started with besides ours, and rather than ours.
+    pub(super) options: Vec<OsString>,
     version: Version,
     client: Option<PathBuf>,
 }
@@ -48,6 +50,13 @@ impl ServerProgram {
     /// The `mysql` client of the private copy. An installed server's client is found in PATH.
     pub fn client(&self) -> Option<&Path> {
         self.client.as_deref()
+    }
+
+    /// The same program, whose servers are started with these options, too: `--name=value`. They hold where ours say otherwise.
+    #[must_use]
+    pub fn with_options(mut self, options: impl IntoIterator<Item = String>) -> Self {
+        self.options.extend(options.into_iter().map(OsString::from));
+        self
     }
 
     /// Asks the program at the end of `launcher` for its version, and refuses what is not MySQL 8.0.19 or later.
@@ -85,6 +94,7 @@ impl ServerProgram {
         Ok(Self {
             launcher,
             layout,
+            options: Vec::new(),
             version,
             client,
         })

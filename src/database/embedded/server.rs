@@ -275,6 +275,7 @@ fn serve(program: &ServerProgram, home: &Path, socket: &Path) -> Vec<OsString> {
         "--binlog-expire-logs-seconds=86400",
     ];
     command.extend(words.map(OsString::from));
+    command.extend(program.options.iter().cloned());
     command
 }
 

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod cast;
+pub mod cluster;
 pub mod copies;
 pub mod database;
 pub mod folder;

@@ -5,6 +5,8 @@ use std::env;
 use consumable::database::embedded::{EmbeddedServer, Progress, ServerProgram, Storage, find_server};
 use tokio::sync::OnceCell;
 
+use super::cluster::Cluster;
+
 /// The server program that the tests run on. Fetches the private copy on the first run ever, and says so.
 pub async fn server_program() -> ServerProgram {
     let wanted = env::var_os("CONSUMABLE_MYSQLD");
@@ -13,7 +15,8 @@ pub async fn server_program() -> ServerProgram {
         .expect("a MySQL server for the tests")
 }
 
-/// The server of this test run, started by the first test that asks. Each test makes a database of its own in it.
+/// The server of this test run, started by the first test that asks. Each test makes a database of its own in it. With
+/// `CONSUMABLE_TEST_CLUSTER` in the environment it is the primary of a group of three.
 ///
 /// Nothing stops it: a static is never dropped, but its guard notices the end of this process, a violent one too, and then
 /// removes the server and its folder.
@@ -21,6 +24,10 @@ pub async fn shared_server() -> &'static EmbeddedServer {
     static SERVER: OnceCell<EmbeddedServer> = OnceCell::const_new();
     SERVER
         .get_or_init(|| async {
+            if env::var_os("CONSUMABLE_TEST_CLUSTER").is_some() {
+                let cluster = Cluster::start().await.expect("a server that has Group Replication");
+                return cluster.into_primary().await;
+            }
             let program = server_program().await;
             EmbeddedServer::start(&program, Storage::Scratch, Progress::Shown)
                 .await

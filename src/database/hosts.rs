@@ -1,0 +1,107 @@
+//! The hosts of a database URL: one server, or the members of a group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql_async::{Conn, Opts, Pool};
+use tokio::time::timeout;
+
+use super::group::{Group, Term};
+use super::options;
+use crate::config;
+use crate::error::Error;
+
+/// How long the farewell to the members of a group may take: one that stands still does not say it back.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The hosts of one URL. Cloning shares what is known of them.
+#[derive(Debug, Clone)]
+pub(super) struct Hosts {
+    members: Arc<[Opts]>,
+    /// `None` for one server, which is asked without further ado.
+    group: Option<Arc<Group>>,
+}
+
+impl Hosts {
+    /// Reads `url`, and begins to look for the primary if there are several.
+    pub fn of(url: &str) -> Result<Hosts, Error> {
+        let wrong = |what| Error::Internal(format!("DATABASE_URL {what}"));
+        let urls = config::urls(url).map_err(wrong)?;
+        let members: Arc<[Opts]> = urls.iter().map(|url| options(url)).collect::<Result<_, _>>()?;
+        let group = (members.len() > 1).then(|| Arc::new(Group::start(members.clone())));
+        Ok(Hosts { members, group })
+    }
+
+    /// The only server, or who is the primary now.
+    pub async fn primary(&self) -> Result<&Opts, Error> {
+        Ok(&self.members[self.term(false).await?.place])
+    }
+
+    /// Whether there may be another one to ask.
+    pub fn are_several(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// The term in which the next call is made. `in_doubt`: the last one failed, which the end of a term may be the reason of.
+    pub async fn term(&self, in_doubt: bool) -> Result<Term, Error> {
+        match &self.group {
+            None => Ok(Term::ONLY),
+            Some(group) => group.term(in_doubt).await,
+        }
+    }
+
+    /// What `work` gives, if `term` has not ended then. A term that ends meanwhile ends the work.
+    pub async fn during<T>(
+        &self,
+        term: Term,
+        work: impl Future<Output = mysql_async::Result<T>>,
+    ) -> mysql_async::Result<T> {
+        let Some(group) = &self.group else {
+            return work.await;
+        };
+        let outcome = tokio::select! { outcome = work => outcome, () = group.end(term) => return Err(ended()) };
+        // What a server refuses it refuses by what it knows.
+        let is_told = matches!(outcome, Ok(_) | Err(mysql_async::Error::Server(_)));
+        if is_told && !group.lasts(term).await {
+            return Err(ended());
+        }
+        outcome
+    }
+
+    /// A pool for each.
+    pub fn pools(&self, pool: impl Fn(&Opts) -> Pool) -> Pools {
+        Pools(self.members.iter().map(pool).collect())
+    }
+}
+
+/// What is said of a call whose answer does not count: as if the connection had been lost.
+fn ended() -> mysql_async::Error {
+    std::io::Error::other("another member became the primary").into()
+}
+
+/// The primary among the hosts of `url`, for work on a connection of its own.
+pub(super) async fn primary(url: &str) -> Result<Opts, Error> {
+    Hosts::of(url)?.primary().await.cloned()
+}
+
+/// A pool for each host. Only that of the primary has connections in use.
+#[derive(Debug, Clone)]
+pub(super) struct Pools(Arc<[Pool]>);
+
+impl Pools {
+    /// A connection to the server of `term`.
+    pub async fn get_conn(&self, term: Term) -> mysql_async::Result<Conn> {
+        self.0[term.place].get_conn().await
+    }
+
+    /// Closes the idle connections, and waits for those in use.
+    pub async fn disconnect(self) -> mysql_async::Result<()> {
+        if let [pool] = &*self.0 {
+            return pool.clone().disconnect().await;
+        }
+        let farewells = self.0.iter().map(|pool| timeout(FAREWELL, pool.clone().disconnect()));
+        // What is lost of a farewell is not missed: another member may have been the primary for long.
+        futures_util::future::join_all(farewells).await;
+        Ok(())
+    }
+}

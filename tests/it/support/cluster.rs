@@ -1,0 +1,283 @@
+//! Three servers on loopback that are one group: MySQL's Group Replication with a single primary.
+//!
+//! What makes a commit durable stays as the servers have it. The settings are those of `docs/operating.md`, but for the encryption
+//! of what the members tell each other.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use consumable::database::embedded::{EmbeddedServer, Progress, ServerProgram, Storage};
+use mysql_async::{Conn, prelude::Queryable};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::sleep;
+
+use super::folder::fresh_folder;
+use super::server::server_program;
+
+/// How long anything may take that a group does by itself, on a machine that does other things, too.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Members of a group: the fewest that can lose one.
+pub const MEMBERS: usize = 3;
+
+/// Any will do; a group is known by it.
+const GROUP: &str = "c0450a61-0000-4000-8000-000000000001";
+
+/// By which a member that comes back asks another one for what it missed.
+const RECOVERY: [&str; 2] = [
+    "CREATE USER recovery@'%' IDENTIFIED BY 'missed'",
+    "GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO recovery@'%'",
+];
+const RECOVERS: &str = "CHANGE REPLICATION SOURCE TO SOURCE_USER = 'recovery', SOURCE_PASSWORD = 'missed' FOR CHANNEL 'group_replication_recovery'";
+
+/// A group. Dropping it ends its servers.
+pub struct Cluster {
+    program: ServerProgram,
+    members: Vec<Member>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// One at a time: each is as much as a small machine can bear.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+struct Member {
+    folder: TempDir,
+    options: Vec<String>,
+    port: u16,
+    /// `None`: it was killed, and not started again.
+    server: Option<EmbeddedServer>,
+}
+
+impl Cluster {
+    /// A group whose first member is the primary. `None`, and why on the standard output, where the server has no plugin for it.
+    pub async fn start() -> Option<Cluster> {
+        let alone = ALONE.lock().await;
+        let program = server_program().await;
+        if !has_plugin(&program).await {
+            println!("skipped: MySQL {} has no group_replication.so here", program.version());
+            return None;
+        }
+        let ports = free_ports(2 * MEMBERS);
+        let seeds: Vec<String> = ports[MEMBERS..]
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        let members = (0..MEMBERS).map(|place| Member {
+            folder: fresh_folder(),
+            options: options(place, ports[place], &seeds),
+            port: ports[place],
+            server: None,
+        });
+        let mut cluster = Cluster {
+            program: program.clone(),
+            members: members.collect(),
+            _alone: alone,
+        };
+        let starting = cluster.members.iter().map(|member| member.start(&program, false));
+        for (place, server) in futures_util::future::join_all(starting).await.into_iter().enumerate() {
+            cluster.members[place].server = Some(server);
+        }
+        for place in 0..MEMBERS {
+            let mut session = cluster.session(place).await;
+            session.query_drop(RECOVERS).await.unwrap();
+            if place == 0 {
+                session
+                    .query_drop("SET GLOBAL group_replication_bootstrap_group = ON")
+                    .await
+                    .unwrap();
+            }
+            session.query_drop("START GROUP_REPLICATION").await.unwrap();
+            if place == 0 {
+                session
+                    .query_drop("SET GLOBAL group_replication_bootstrap_group = OFF")
+                    .await
+                    .unwrap();
+                cluster.until_primary(&[0]).await;
+                for statement in RECOVERY {
+                    session.query_drop(statement).await.unwrap();
+                }
+            } else {
+                cluster.until_secondary(place).await;
+            }
+        }
+        Some(cluster)
+    }
+
+    /// The primary's server, for a test run that knows nothing of groups. The others go on until the end of this process.
+    pub async fn into_primary(mut self) -> EmbeddedServer {
+        let primary = self.members[0].server.take();
+        Box::leak(Box::new(self));
+        primary.expect("the first member was not killed")
+    }
+
+    /// The URL of the database `name` on all members, for an account that may log in from this machine. By TCP, as members that are apart.
+    pub fn url(&self, account: &str, name: &str) -> String {
+        let hosts: Vec<String> = self
+            .members
+            .iter()
+            .map(|member| format!("127.0.0.1:{}", member.port))
+            .collect();
+        format!("mysql://{account}@{}/{name}?prefer_socket=false", hosts.join(","))
+    }
+
+    /// A session of `root` with a member.
+    pub async fn session(&self, place: usize) -> Conn {
+        let server = self.members[place].server.as_ref().expect("a member that runs");
+        Conn::new(server.connection()).await.unwrap()
+    }
+
+    /// Waits until one of `places` says that it is the primary, and gives it.
+    pub async fn until_primary(&self, places: &[usize]) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for place in places {
+                if self.state(*place).await == ("ONLINE".to_owned(), "PRIMARY".to_owned()) {
+                    return *place;
+                }
+            }
+            assert!(Instant::now() < deadline, "no primary within {PATIENCE:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a member takes part, and not as the primary.
+    pub async fn until_secondary(&self, place: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.state(place).await != ("ONLINE".to_owned(), "SECONDARY".to_owned()) {
+            assert!(
+                Instant::now() < deadline,
+                "member {place} is no secondary within {PATIENCE:?}"
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until all members have what the primary has, which nobody writes to any more.
+    pub async fn until_alike(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut have: Vec<String> = Vec::new();
+            for place in 0..MEMBERS {
+                have.extend(
+                    self.session(place)
+                        .await
+                        .query_first("SELECT @@GLOBAL.gtid_executed")
+                        .await
+                        .unwrap(),
+                );
+            }
+            if have.windows(2).all(|pair| pair[0] == pair[1]) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not alike within {PATIENCE:?}: {have:?}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// `kill -9` of a member.
+    pub async fn kill(&mut self, place: usize) {
+        self.signal(place, Signal::KILL);
+        let server = self.members[place].server.take().expect("a member that runs");
+        server.stop().await.unwrap();
+    }
+
+    /// Starts a member that was killed, which joins the group by itself, and waits until it takes part.
+    pub async fn restart(&mut self, place: usize) {
+        let server = self.members[place].start(&self.program, true).await;
+        self.members[place].server = Some(server);
+        self.until_secondary(place).await;
+    }
+
+    /// Lets a member stand still, or go on.
+    pub fn signal(&self, place: usize, signal: Signal) {
+        let server = self.members[place].server.as_ref().expect("a member that runs");
+        let process = i32::try_from(server.process()).ok().and_then(Pid::from_raw);
+        kill_process(process.expect("a process"), signal).unwrap();
+    }
+
+    /// Asks the group for another primary.
+    pub async fn make_primary(&self, place: usize) {
+        let mut session = self.session(place).await;
+        session
+            .query_drop("SELECT group_replication_set_as_primary(@@server_uuid)")
+            .await
+            .unwrap();
+    }
+
+    /// What a member thinks of itself: its state, and its role.
+    async fn state(&self, place: usize) -> (String, String) {
+        let asked = "SELECT m.member_state, m.member_role FROM performance_schema.replication_group_members AS m
+                      WHERE m.member_id = @@server_uuid";
+        let state = self.session(place).await.query_first(asked).await.unwrap();
+        state.unwrap_or_default()
+    }
+}
+
+impl Member {
+    async fn start(&self, program: &ServerProgram, joins: bool) -> EmbeddedServer {
+        let joins = if joins { "ON" } else { "OFF" };
+        let boot = format!("--group-replication-start-on-boot={joins}");
+        let program = program.clone().with_options(self.options.iter().cloned().chain([boot]));
+        let storage = Storage::Persistent(self.folder.path().to_owned());
+        EmbeddedServer::start(&program, storage, Progress::Silent)
+            .await
+            .expect("a member")
+    }
+}
+
+fn options(place: usize, port: u16, seeds: &[String]) -> Vec<String> {
+    let seed = &seeds[place];
+    let all = seeds.join(",");
+    let number = place + 1;
+    [
+        "skip-networking=OFF".to_owned(),
+        "bind-address=127.0.0.1".to_owned(),
+        format!("port={port}"),
+        "report-host=127.0.0.1".to_owned(),
+        format!("server-id={number}"),
+        "gtid-mode=ON".to_owned(),
+        "enforce-gtid-consistency=ON".to_owned(),
+        "super-read-only=ON".to_owned(),
+        // For passwords over TCP.
+        "caching-sha2-password-auto-generate-rsa-keys=ON".to_owned(),
+        "plugin-load-add=group_replication.so".to_owned(),
+        format!("group-replication-group-name={GROUP}"),
+        format!("group-replication-local-address={seed}"),
+        format!("group-replication-group-seeds={all}"),
+        "group-replication-consistency=BEFORE_ON_PRIMARY_FAILOVER".to_owned(),
+        "group-replication-exit-state-action=OFFLINE_MODE".to_owned(),
+        "group-replication-member-expel-timeout=0".to_owned(),
+        "group-replication-unreachable-majority-timeout=3".to_owned(),
+        "group-replication-autorejoin-tries=10".to_owned(),
+        "group-replication-recovery-reconnect-interval=1".to_owned(),
+        "group-replication-recovery-get-public-key=ON".to_owned(),
+        "group-replication-recovery-use-ssl=OFF".to_owned(),
+        "group-replication-ssl-mode=DISABLED".to_owned(),
+    ]
+    .map(|option| format!("--{option}"))
+    .to_vec()
+}
+
+async fn has_plugin(program: &ServerProgram) -> bool {
+    let server = EmbeddedServer::start(program, Storage::Scratch, Progress::Silent)
+        .await
+        .expect("a server");
+    let mut session = Conn::new(server.connection()).await.unwrap();
+    let folder: Option<String> = session.query_first("SELECT @@plugin_dir").await.unwrap();
+    server.stop().await.unwrap();
+    folder.is_some_and(|folder| Path::new(&folder).join("group_replication.so").is_file())
+}
+
+/// Ports that nobody has now, and that no connection will be given: below those that the system gives.
+fn free_ports(number: usize) -> Vec<u16> {
+    let mut held = Vec::new();
+    while held.len() < number {
+        held.extend(TcpListener::bind(("127.0.0.1", fastrand::u16(20_000..30_000))));
+    }
+    held.iter()
+        .map(|listener| listener.local_addr().unwrap().port())
+        .collect()
+}
