@@ -7,6 +7,7 @@ mod call;
 mod deploy;
 pub mod embedded;
 mod install;
+mod pulse;
 mod release;
 mod state;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
 
+use self::pulse::Pulse;
 use crate::error::Error;
 
 pub use accounts::make_gateway_account;
@@ -55,6 +57,7 @@ const OLDEST: (u16, u16, u16) = (8, 0, 19);
 pub struct Database {
     pool: Pool,
     opts: Opts,
+    pulse: Pulse,
     /// Whether a call is sent again whose locks stayed taken.
     waits_again: bool,
 }
@@ -71,6 +74,7 @@ impl Database {
         check_server(&opts).await?;
         Ok(Database {
             pool: pool(&opts, POOL_MAX, vec![session(CALL_LOCK_WAIT_SECONDS)]),
+            pulse: Pulse::new(&opts),
             opts,
             waits_again: true,
         })
@@ -83,8 +87,14 @@ impl Database {
         Database {
             pool: pool(&self.opts, connections, vec![session(CALL_LOCK_WAIT_SECONDS), hurry]),
             opts: self.opts.clone(),
+            pulse: self.pulse.clone(),
             waits_again: false,
         }
+    }
+
+    /// Ends when the server no longer answers anything, at once if it is so already.
+    pub async fn silence(&self) {
+        self.pulse.silence().await;
     }
 
     /// Closes the idle connections, and waits for those in use.

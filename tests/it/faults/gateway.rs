@@ -10,7 +10,6 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
 use super::server::Server;
-use crate::support::gateway::Events;
 
 /// How long it may take to start.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -82,22 +81,17 @@ impl Gateway {
         (status, asked.elapsed())
     }
 
+    /// What a metric without labels says.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").send().await.unwrap().text().await.unwrap();
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(metric, _)| *metric == name).unwrap().1.parse().unwrap()
+    }
+
     /// What it says of its readiness.
     pub async fn is_ready(&self) -> bool {
         self.status("/readyz").await.0 == 200
     }
-}
-
-/// Listens to a workspace at `url`, from `last_event_id` on. `None`: it cannot be had there now.
-pub async fn listen(client: &Client, url: &str, key: &str, workspace: &str, last_event_id: &str) -> Option<Events> {
-    let request = client
-        .get(format!(
-            "{url}/api/realtime/events?topic=workspace_billing_limits&surface=app&workspaceSlug={workspace}"
-        ))
-        .bearer_auth(key)
-        .header("Last-Event-ID", last_event_id);
-    let response = request.send().await.ok()?;
-    (response.status() == 200).then(|| Events::new(response))
 }
 
 /// Where it says that it serves.

@@ -7,7 +7,10 @@ mod gateway;
 mod gateway_killed;
 mod load;
 mod mysqld_killed;
+mod readers;
+mod restarts;
 mod server;
+mod several;
 mod stopped;
 
 use std::fmt;
