@@ -47,6 +47,8 @@ pub struct Load {
     seen: Arc<Seen>,
     targets: Targets,
     callers: Vec<JoinHandle<Keys>>,
+    /// Limits that each use takes something of.
+    codes: u64,
 }
 
 /// The keys of one caller.
@@ -88,7 +90,12 @@ impl Load {
                 tokio::spawn(caller.run())
             })
             .collect();
-        Load { seen, targets, callers }
+        Load {
+            seen,
+            targets,
+            callers,
+            codes: codes.len() as u64,
+        }
     }
 
     /// Where its callers go, for others who go there.
@@ -147,15 +154,19 @@ impl Load {
         for key in session.query::<String, _>(booked).await.unwrap() {
             *found.entry(key).or_default() += 1;
         }
-        let lost = answered.iter().filter(|key| !found.contains_key(*key)).count();
-        let doubled = found.values().filter(|times| **times > 1).count();
+        // A part of a use is as bad as none.
+        let is_whole = |key: &&String| found.get(*key).is_some_and(|times| *times >= self.codes);
+        let lost = answered.iter().filter(|key| !is_whole(key)).count();
+        let doubled = found.values().filter(|times| **times > self.codes).count();
         let tried: HashSet<&String> = answered.iter().chain(&unanswered).collect();
         let foreign: Vec<_> = found.keys().filter(|key| !tried.contains(key)).collect();
         assert!(foreign.is_empty(), "booked, and sent by nobody: {foreign:?}");
         assert_eq!(tried.len(), answered.len() + unanswered.len(), "a key was used twice");
         let differences: Vec<Row> = session.query("CALL entitlement_verify_v1(NULL)").await.unwrap();
         assert!(differences.is_empty(), "{differences:?}");
-        let found = answered.len() - lost + unanswered.iter().filter(|key| found.contains_key(*key)).count();
+        let parts: Vec<_> = found.iter().filter(|(_, times)| **times < self.codes).collect();
+        assert!(parts.is_empty(), "booked in part: {parts:?}");
+        let found = answered.len() - lost + unanswered.iter().filter(is_whole).count();
         Count {
             answered: answered.len(),
             found,

@@ -1,6 +1,7 @@
 //! Nothing that was answered is lost, whatever breaks. Each fault hits a server of its own, and a gateway that is a process of its own, in the
 //! middle of load; afterwards each answered use is in the ledger once. docs/faults.md has the command that runs all of it, and the last table.
 
+mod clock;
 mod cut;
 mod exhausted;
 mod gateway;
@@ -12,6 +13,7 @@ mod restarts;
 mod server;
 mod several;
 mod stopped;
+mod storm;
 
 use std::fmt;
 use std::time::{Duration, Instant};
