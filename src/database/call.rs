@@ -54,12 +54,16 @@ impl Database {
             }
         };
         let statement = format!("CALL {procedure}({})", vec!["?"; places].join(","));
-        match timeout(deadline, self.call_until_final(procedure, &statement, &params)).await {
-            Ok(outcome) => outcome,
-            // The dropped future takes its connection with it, so that no late answer meets the next caller.
-            Err(_) => Err(Error::Unavailable(format!(
-                "{procedure} did not answer within {deadline:?}"
-            ))),
+        // A future that is dropped takes its connection with it, so that no late answer meets the next caller.
+        tokio::select! {
+            biased;
+            () = self.hosts.silence() => Err(Error::Unavailable("the server is silent".into())),
+            called = timeout(deadline, self.call_until_final(procedure, &statement, &params)) => match called {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Error::Unavailable(format!(
+                    "{procedure} did not answer within {deadline:?}"
+                ))),
+            },
         }
     }
 
@@ -78,6 +82,7 @@ impl Database {
             };
             let error = match self.hosts.during(term, send(&mut conn, statement, params)).await {
                 Ok(sets) => {
+                    self.hosts.heard();
                     return leave_no_transaction(conn, procedure).await.map(|()| ResultSets {
                         procedure: procedure.to_owned(),
                         sets: sets.into_iter(),

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::group::{Group, Term};
 use super::options;
+use super::pulse::Pulse;
 use crate::config;
 use crate::error::Error;
 
@@ -20,6 +21,8 @@ pub(super) struct Hosts {
     members: Arc<[Opts]>,
     /// `None` for one server, which is asked without further ado.
     group: Option<Arc<Group>>,
+    /// Of the only server. A group feels that of its primary by its proofs.
+    pulse: Pulse,
 }
 
 impl Hosts {
@@ -29,7 +32,8 @@ impl Hosts {
         let urls = config::urls(url).map_err(wrong)?;
         let members: Arc<[Opts]> = urls.iter().map(|url| options(url)).collect::<Result<_, _>>()?;
         let group = (members.len() > 1).then(|| Arc::new(Group::start(members.clone())));
-        Ok(Hosts { members, group })
+        let pulse = Pulse::new(&members[0]);
+        Ok(Hosts { members, group, pulse })
     }
 
     /// The only server, or who is the primary now.
@@ -40,6 +44,19 @@ impl Hosts {
     /// Whether there may be another one to ask.
     pub fn are_several(&self) -> bool {
         self.group.is_some()
+    }
+
+    /// Notes that the server has said something, whatever it was.
+    pub fn heard(&self) {
+        self.pulse.heard();
+    }
+
+    /// Ends when the only server is silent, at once if it is so already.
+    pub async fn silence(&self) {
+        match &self.group {
+            None => self.pulse.silence().await,
+            Some(_) => std::future::pending().await,
+        }
     }
 
     /// The term in which the next call is made. `in_doubt`: the last one failed, which the end of a term may be the reason of.

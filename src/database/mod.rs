@@ -9,6 +9,7 @@ pub mod embedded;
 mod group;
 mod hosts;
 mod install;
+mod pulse;
 mod release;
 mod state;
 
@@ -91,6 +92,11 @@ impl Database {
             hosts: self.hosts.clone(),
             waits_again: false,
         }
+    }
+
+    /// Ends when the server no longer answers anything, at once if it is so already.
+    pub async fn silence(&self) {
+        self.hosts.silence().await;
     }
 
     /// Closes the idle connections, and waits for those in use.

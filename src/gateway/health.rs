@@ -17,11 +17,11 @@ use super::Gateway;
 use super::description::{Description, Operation};
 use super::problem::{Problem, Transport};
 use super::request::{Answer, Request, first_of, json, request};
-use crate::database::{self, Release, Weight};
+use crate::database::{self, Database, Release, Weight};
 use crate::error::Error;
 
 /// How long an answer of the database counts: probes of many balancers cost it one look in this time.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH: Duration = Duration::from_secs(1);
 
 /// How long the database may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ struct Checks {
 }
 
 async fn ready(request: Request) -> Answer {
-    let (database, procedures) = request.gateway.readiness.look().await;
+    let (database, procedures) = request.gateway.readiness.look(&request.gateway.database).await;
     let relay = match request.gateway.relay.is_current() {
         true => "current",
         false => "behind",
@@ -108,6 +108,9 @@ pub struct Readiness {
 /// How the database and its procedures are.
 type Words = (&'static str, &'static str);
 
+/// When it does not answer.
+const AWAY: Words = ("unreachable", "unknown");
+
 impl Readiness {
     /// Looks at the database of this URL, and whether it has this release.
     pub fn new(database_url: String, release: Release) -> Readiness {
@@ -118,13 +121,17 @@ impl Readiness {
         }
     }
 
-    async fn look(&self) -> Words {
+    async fn look(&self, database: &Database) -> Words {
         // Who comes while another looks waits for what it finds.
         let mut last = self.last.lock().await;
         match *last {
             Some((at, words)) if at.elapsed() < FRESH => words,
             _ => {
-                let words = self.look_now().await;
+                let words = tokio::select! {
+                    biased;
+                    () = database.silence() => AWAY,
+                    words = self.look_now() => words,
+                };
                 *last = Some((Instant::now(), words));
                 words
             }
@@ -155,9 +162,9 @@ impl Readiness {
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "not ready");
-                ("unreachable", "unknown")
+                AWAY
             }
-            Err(_) => ("unreachable", "unknown"),
+            Err(_) => AWAY,
         }
     }
 }

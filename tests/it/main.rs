@@ -10,6 +10,7 @@ mod deploy;
 mod dev;
 mod embedded;
 mod entitlement;
+mod faults;
 mod gateway_billing;
 mod gateway_console;
 mod gateway_http;

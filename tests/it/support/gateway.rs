@@ -259,7 +259,8 @@ impl Events {
         timeout(PATIENCE, self.read()).await.expect("a frame in time")
     }
 
-    async fn read(&mut self) -> Option<Frame> {
+    /// As [`Events::next`], however long that takes.
+    pub async fn read(&mut self) -> Option<Frame> {
         loop {
             while let Some(end) = self.text.find("\n\n") {
                 let text: String = self.text.drain(..end + 2).collect();

@@ -1,0 +1,100 @@
+//! Nothing that was answered is lost, whatever breaks. Each fault hits a server of its own, and a gateway that is a process of its own, in the
+//! middle of load; afterwards each answered use is in the ledger once. docs/faults.md has the command that runs all of it, and the last table.
+
+mod clock;
+mod cut;
+mod exhausted;
+mod gateway;
+mod gateway_killed;
+mod load;
+mod mysqld_killed;
+mod readers;
+mod restarts;
+mod server;
+mod several;
+mod stopped;
+mod storm;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use self::gateway::Gateway;
+use self::load::Load;
+
+/// How a database that is away is to be borne, and what was measured of it.
+#[derive(Clone, Copy)]
+struct Outage {
+    /// A request is refused within this at most.
+    refuses_within: Duration,
+    /// From the server's first answer until every caller has one, and the gateway is ready.
+    back_within: Duration,
+    refused: Duration,
+    back: Duration,
+    ready: Duration,
+}
+
+/// By itself on the machine.
+const STRICT: Outage = Outage::within(3, 2);
+
+/// Where a machine does other things, too.
+const RELAXED: Outage = Outage::within(15, 15);
+
+impl Outage {
+    const fn within(refuses: u64, back: u64) -> Outage {
+        Outage {
+            refuses_within: Duration::from_secs(refuses),
+            back_within: Duration::from_secs(back),
+            refused: Duration::ZERO,
+            back: Duration::ZERO,
+            ready: Duration::ZERO,
+        }
+    }
+
+    /// While the database is away: every request is refused in time, `/readyz` says so, `/healthz` does not.
+    async fn while_away(&mut self, gateway: &Gateway, load: &Load) {
+        load.slowest_refusal();
+        load.refused(100).await;
+        let begun = Instant::now();
+        while gateway.is_ready().await {
+            assert!(begun.elapsed() < self.refuses_within, "ready without a database");
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.ready = self.ready.max(begun.elapsed());
+        let (status, alive) = gateway.status("/healthz").await;
+        assert_eq!(status, 200);
+        self.refused = self.refused.max(load.slowest_refusal()).max(alive);
+        assert!(self.refused < self.refuses_within, "a refusal took {:?}", self.refused);
+    }
+
+    /// When the database answers again: every caller is served, and readiness says so.
+    async fn is_back(&mut self, gateway: &Gateway, load: &Load) {
+        let begun = Instant::now();
+        load.all_are_answered().await;
+        self.back = self.back.max(begun.elapsed());
+        while !gateway.is_ready().await {
+            sleep(Duration::from_millis(20)).await;
+        }
+        let ready = begun.elapsed();
+        self.ready = self.ready.max(ready);
+        let slower = self.back.max(ready);
+        assert!(
+            slower < self.back_within,
+            "back after {:?}, ready after {ready:?}",
+            self.back
+        );
+    }
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Outage {
+            refused, back, ready, ..
+        } = self;
+        write!(
+            out,
+            "refused within {refused:.2?}, back within {back:.2?}, readiness {ready:.2?}"
+        )
+    }
+}
