@@ -237,7 +237,7 @@ async fn a_database_that_lacks_a_procedure_is_not_ready() {
 #[tokio::test]
 async fn a_database_that_goes_away_is_said_and_found_again() {
     let test = TestDatabase::migrated().await;
-    let direct = test.url();
+    let direct = test.gateway_url();
     let (before, socket) = direct.split_once("socket=").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("s");
