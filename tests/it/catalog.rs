@@ -69,10 +69,18 @@ async fn a_catalogue_moves_as_a_file_of_either_format() {
         let (code, out, _) = catalog(&here.gateway_url(), &["export", "--format", format], "");
         assert_eq!((code, out.as_str()), (0, text.as_str()));
         assert_eq!(
-            catalog(&here.gateway_url(), &["plan", "--check", "--format", format, "-"], &text).0,
+            catalog(
+                &here.gateway_url(),
+                &["plan", "--check", "--format", format, "-"],
+                &text
+            )
+            .0,
             0
         );
-        assert_eq!(catalog(&here.gateway_url(), &["plan", "--format", other, "-"], &text).0, 1);
+        assert_eq!(
+            catalog(&here.gateway_url(), &["plan", "--format", other, "-"], &text).0,
+            1
+        );
     }
 }
 

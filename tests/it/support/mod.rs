@@ -10,5 +10,6 @@ pub mod plan;
 pub mod server;
 pub mod session;
 pub mod shop;
+pub mod state;
 pub mod story;
 pub mod stripe;
