@@ -3,7 +3,7 @@
 
 use mysql_async::{Conn, Value, prelude::Queryable};
 
-use super::{decode, options};
+use super::{decode, way_to};
 use crate::error::Error;
 
 /// The definer of every procedure.
@@ -102,7 +102,7 @@ async fn grant_owner(conn: &mut Conn, database: &str) -> mysql_async::Result<()>
 /// # Errors
 /// [`Error::Unavailable`] without a connection, else [`Error::Internal`] with the server's words.
 pub async fn make_gateway_account(url: &str, name: &str, password: &str) -> Result<(), Error> {
-    let opts = options(url)?;
+    let opts = way_to(url).await?;
     let database = opts.db_name().unwrap_or_default().to_owned();
     let work = async {
         let mut conn = Conn::new(opts).await?;

@@ -16,7 +16,7 @@ use super::bootstrap::refused_by_bootstrap;
 use super::call::jittered;
 use super::release::{Release, hex};
 use super::state::{Difference, State};
-use super::{check_server, decode, options, session};
+use super::{decode, session, way_to};
 use crate::error::Error;
 
 /// How long a run waits for another one on the same database.
@@ -90,8 +90,7 @@ pub enum Reach {
 /// # Errors
 /// [`Error::Unavailable`] without a connection to a server we know; else [`Error::Internal`] with the server's words.
 pub async fn check(url: &str, release: &Release) -> Result<Vec<Difference>, Error> {
-    let opts = options(url)?;
-    check_server(&opts).await?;
+    let opts = way_to(url).await?;
     let pool = deploying_pool(opts);
     let found = async {
         let mut conn = pool.get_conn().await?;
@@ -124,8 +123,7 @@ pub async fn migrate_to(
     reach: Reach,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Report, Error> {
-    let opts = options(url)?;
-    check_server(&opts).await?;
+    let opts = way_to(url).await?;
     let database = opts.db_name().unwrap_or_default().to_owned();
     let turn = take_turn(&opts, &database, progress).await?;
     let pool = deploying_pool(opts);

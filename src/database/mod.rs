@@ -9,6 +9,7 @@ pub mod embedded;
 mod install;
 mod release;
 mod state;
+mod tls;
 
 use std::time::Duration;
 
@@ -67,8 +68,7 @@ impl Database {
     /// # Errors
     /// [`Error::Unavailable`] when the server cannot be reached, refuses the account, is too old, or is MariaDB.
     pub async fn connect(url: &str) -> Result<Database, Error> {
-        let opts = options(url)?;
-        check_server(&opts).await?;
+        let opts = way_to(url).await?;
         Ok(Database {
             pool: pool(&opts, POOL_MAX, vec![session(CALL_LOCK_WAIT_SECONDS)]),
             opts,
@@ -134,21 +134,22 @@ fn session(lock_wait_seconds: u32) -> String {
     )
 }
 
-fn options(url: &str) -> Result<Opts, Error> {
-    // The URL itself may hold a password and stays out of the text.
-    Opts::from_url(url).map_err(|error| Error::Internal(format!("DATABASE_URL cannot be used: {error}")))
-}
-
-/// Asks on a connection of its own, without the session contract, which an unknown server would not understand.
-async fn check_server(opts: &Opts) -> Result<(), Error> {
+/// How to connect to the server that `url` names, after asking it whether it is one we know. On a connection of its own,
+/// without the session contract, which an unknown server would not understand.
+async fn way_to(url: &str) -> Result<Opts, Error> {
+    let ways = tls::ways(url)?;
     let asked = async {
-        let mut conn = Conn::new(opts.clone()).await?;
+        let (mut conn, opts) = tls::first(ways).await?;
         let version: Option<String> = conn.query_first("SELECT VERSION()").await?;
         conn.disconnect().await?;
-        Ok(version)
+        Ok((version, opts))
     };
     match tokio::time::timeout(ACQUIRE_DEADLINE, asked).await {
-        Ok(version) => supported(&version.map_err(decode)?.unwrap_or_default()).map_err(Error::Unavailable),
+        Ok(answer) => {
+            let (version, opts) = answer.map_err(decode)?;
+            supported(&version.unwrap_or_default()).map_err(Error::Unavailable)?;
+            Ok(opts)
+        }
         Err(_) => Err(Error::Unavailable(format!("no answer within {ACQUIRE_DEADLINE:?}"))),
     }
 }
@@ -177,11 +178,17 @@ fn decode(error: mysql_async::Error) -> Error {
         Server(server) => match server.code {
             // Too many connections, of all or of this account; locks that stayed taken.
             1040 | 1203 | 1226 | 1205 | 1213 => Error::Overloaded(server.to_string()),
-            // No access, no such database; the server is shutting down, read-only, or has closed the session.
-            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3169 | 4031 => Error::Unavailable(server.to_string()),
+            // No access, by this account or without TLS, no such database; the server is shutting down, read-only, or has closed
+            // the session.
+            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3118 | 3159 | 3169 | 4031 => {
+                Error::Unavailable(server.to_string())
+            }
             number => Error::from_signal(number, &server.message)
                 .unwrap_or_else(|| Error::Internal(format!("the server refused: {server}"))),
         },
+        Driver(DriverError::NoClientSslFlagFromServer) => {
+            Error::Unavailable("the server has no TLS, which ssl-mode asks for".into())
+        }
         lost @ (Io(_) | Driver(DriverError::ConnectionClosed | DriverError::PoolDisconnected)) => {
             Error::Unavailable(lost.to_string())
         }

@@ -24,6 +24,7 @@ mod redeploy;
 mod scaffold;
 mod scheduler;
 mod support;
+mod tls;
 mod tokens;
 mod verify;
 mod webhooks;

@@ -6,6 +6,7 @@ pub mod database;
 pub mod folder;
 pub mod gateway;
 pub mod hold;
+pub mod network;
 pub mod plan;
 pub mod server;
 pub mod session;
