@@ -4,6 +4,7 @@ mod accounts;
 mod archive;
 mod billing;
 mod call;
+mod callers;
 mod catalog;
 mod deploy;
 mod dev;
