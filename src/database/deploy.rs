@@ -17,7 +17,7 @@ use super::call::jittered;
 use super::hosts::primary;
 use super::release::{Release, hex};
 use super::state::{Difference, State};
-use super::{check_server, decode, session};
+use super::{decode, session};
 use crate::error::Error;
 
 /// How long a run waits for another one on the same database.
@@ -92,7 +92,6 @@ pub enum Reach {
 /// [`Error::Unavailable`] without a connection to a server we know; else [`Error::Internal`] with the server's words.
 pub async fn check(url: &str, release: &Release) -> Result<Vec<Difference>, Error> {
     let opts = primary(url).await?;
-    check_server(&opts).await?;
     let pool = deploying_pool(opts);
     let found = async {
         let mut conn = pool.get_conn().await?;
@@ -126,7 +125,6 @@ pub async fn migrate_to(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Report, Error> {
     let opts = primary(url).await?;
-    check_server(&opts).await?;
     let database = opts.db_name().unwrap_or_default().to_owned();
     let turn = take_turn(&opts, &database, progress).await?;
     let pool = deploying_pool(opts);

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_ok;
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Pool};
 use tokio::time::timeout;
 
 use super::group::{Group, Term};
-use super::options;
 use super::pulse::Pulse;
+use super::{ACQUIRE_DEADLINE, decode, supported, tls};
 use crate::config;
 use crate::error::Error;
 
@@ -26,11 +28,25 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// Reads `url`, and begins to look for the primary if there are several.
-    pub fn of(url: &str) -> Result<Hosts, Error> {
+    /// Reads `url`, asks whoever answers first whether it is a server that we know, and begins to look for the primary if there are several. The members
+    /// of a group are set up alike: as one of them is reached, with TLS or without, so are all.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when none can be reached, or refuses the account, is too old, or is MariaDB.
+    pub async fn of(url: &str) -> Result<Hosts, Error> {
         let wrong = |what| Error::Internal(format!("DATABASE_URL {what}"));
         let urls = config::urls(url).map_err(wrong)?;
-        let members: Arc<[Opts]> = urls.iter().map(|url| options(url)).collect::<Result<_, _>>()?;
+        let ways: Vec<Vec<Opts>> = urls.iter().map(|url| tls::ways(url)).collect::<Result<_, _>>()?;
+        let place = match timeout(
+            ACQUIRE_DEADLINE,
+            select_ok(ways.iter().map(|ways| Box::pin(known(ways)))),
+        )
+        .await
+        {
+            Ok(reached) => reached?.0,
+            Err(_) => return Err(Error::Unavailable(format!("no answer within {ACQUIRE_DEADLINE:?}"))),
+        };
+        let members: Arc<[Opts]> = ways.into_iter().map(|mut ways| ways.swap_remove(place)).collect();
         let group = (members.len() > 1).then(|| Arc::new(Group::start(members.clone())));
         let pulse = Pulse::new(&members[0]);
         Ok(Hosts { members, group, pulse })
@@ -91,6 +107,20 @@ impl Hosts {
     }
 }
 
+/// The place of the way by which a server is reached that we know. Asked on a connection of its own, without the session contract, which an unknown
+/// server would not understand.
+async fn known(ways: &[Opts]) -> Result<usize, Error> {
+    let asked = async {
+        let (mut conn, place) = tls::first(ways).await?;
+        let version: Option<String> = conn.query_first("SELECT VERSION()").await?;
+        conn.disconnect().await?;
+        Ok((version, place))
+    };
+    let (version, place) = asked.await.map_err(decode)?;
+    supported(&version.unwrap_or_default()).map_err(Error::Unavailable)?;
+    Ok(place)
+}
+
 /// What is said of a call whose answer does not count: as if the connection had been lost.
 fn ended() -> mysql_async::Error {
     std::io::Error::other("another member became the primary").into()
@@ -98,7 +128,7 @@ fn ended() -> mysql_async::Error {
 
 /// The primary among the hosts of `url`, for work on a connection of its own.
 pub(super) async fn primary(url: &str) -> Result<Opts, Error> {
-    Hosts::of(url)?.primary().await.cloned()
+    Hosts::of(url).await?.primary().await.cloned()
 }
 
 /// A pool for each host. Only that of the primary has connections in use.

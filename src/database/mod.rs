@@ -12,10 +12,11 @@ mod install;
 mod pulse;
 mod release;
 mod state;
+mod tls;
 
 use std::time::Duration;
 
-use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
+use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
 use self::group::Term;
 use self::hosts::{Hosts, Pools};
@@ -73,8 +74,7 @@ impl Database {
     /// # Errors
     /// [`Error::Unavailable`] when the server cannot be reached, refuses the account, is too old, or is MariaDB.
     pub async fn connect(url: &str) -> Result<Database, Error> {
-        let hosts = Hosts::of(url)?;
-        check_server(hosts.primary().await?).await?;
+        let hosts = Hosts::of(url).await?;
         Ok(Database {
             pool: hosts.pools(|opts| pool(opts, POOL_MAX, vec![session(CALL_LOCK_WAIT_SECONDS)])),
             hosts,
@@ -146,25 +146,6 @@ fn session(lock_wait_seconds: u32) -> String {
     )
 }
 
-fn options(url: &str) -> Result<Opts, Error> {
-    // The URL itself may hold a password and stays out of the text.
-    Opts::from_url(url).map_err(|error| Error::Internal(format!("DATABASE_URL cannot be used: {error}")))
-}
-
-/// Asks on a connection of its own, without the session contract, which an unknown server would not understand.
-async fn check_server(opts: &Opts) -> Result<(), Error> {
-    let asked = async {
-        let mut conn = Conn::new(opts.clone()).await?;
-        let version: Option<String> = conn.query_first("SELECT VERSION()").await?;
-        conn.disconnect().await?;
-        Ok(version)
-    };
-    match tokio::time::timeout(ACQUIRE_DEADLINE, asked).await {
-        Ok(version) => supported(&version.map_err(decode)?.unwrap_or_default()).map_err(Error::Unavailable),
-        Err(_) => Err(Error::Unavailable(format!("no answer within {ACQUIRE_DEADLINE:?}"))),
-    }
-}
-
 /// Reads the answer to `SELECT VERSION()`, such as `8.0.36`, `9.7.4-2` or `5.5.5-10.11.6-MariaDB-1`.
 fn supported(version: &str) -> Result<(), String> {
     if version.to_ascii_lowercase().contains("mariadb") {
@@ -189,14 +170,17 @@ fn decode(error: mysql_async::Error) -> Error {
         Server(server) => match server.code {
             // Too many connections, of all or of this account; locks that stayed taken.
             1040 | 1203 | 1226 | 1205 | 1213 => Error::Overloaded(server.to_string()),
-            // No access, no such database; the server is shutting down, read-only, offline, or has closed the session; its group did
-            // not let it commit.
-            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3032 | 3100 | 3101 | 3169 | 4031 => {
+            // No access, by this account or without TLS, no such database; the server is shutting down, read-only, offline, or has closed
+            // the session; its group did not let it commit.
+            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3032 | 3100 | 3101 | 3118 | 3159 | 3169 | 4031 => {
                 Error::Unavailable(server.to_string())
             }
             number => Error::from_signal(number, &server.message)
                 .unwrap_or_else(|| Error::Internal(format!("the server refused: {server}"))),
         },
+        Driver(DriverError::NoClientSslFlagFromServer) => {
+            Error::Unavailable("the server has no TLS, which ssl-mode asks for".into())
+        }
         lost @ (Io(_) | Driver(DriverError::ConnectionClosed | DriverError::PoolDisconnected)) => {
             Error::Unavailable(lost.to_string())
         }

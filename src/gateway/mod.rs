@@ -122,7 +122,7 @@ impl Gateway {
         let shutdown = self.shutdown.clone();
         let meters = self.meters.clone();
         let routes = routes(&Arc::new(self));
-        server::run(listener, routes, meters, shutdown).await;
+        server::run(listener, routes, server::Bounds::default(), meters, shutdown).await;
     }
 }
 

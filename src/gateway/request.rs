@@ -215,40 +215,43 @@ impl Request {
     /// # Errors
     /// `PAYLOAD_TOO_LARGE`, `REQUEST_TIMEOUT`.
     pub async fn bytes(&mut self) -> Result<Vec<u8>, Problem> {
-        match tokio::time::timeout(BODY_DEADLINE, self.read()).await {
-            Ok(body) => body,
-            Err(_) => Err(Problem::transport(Transport::RequestTimeout, "")),
-        }
+        within(BODY_DEADLINE, read(&self.headers, &mut self.body)).await
     }
+}
 
-    async fn read(&mut self) -> Result<Vec<u8>, Problem> {
-        let declared = self
-            .headers
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok())
-            .unwrap_or(0_usize);
-        let mut body = Vec::with_capacity(declared.min(BODY_BYTES));
-        let mut length = 0;
-        // Who asks before he sends (`Expect: 100-continue`) is told at once, and so is who would send too much to throw away.
-        let is_hopeless = declared > DISCARDED_BYTES || declared > BODY_BYTES && self.headers.contains_key(EXPECT);
-        while !is_hopeless && let Some(chunk) = self.body.next().await {
-            let chunk = chunk.map_err(|_| {
-                // Nobody will read this: the connection broke, or the chunks are not chunks.
-                Problem::transport(Transport::MalformedJson, "The body broke off")
-            })?;
-            length += chunk.len();
-            if length.max(declared) <= BODY_BYTES {
-                body.extend_from_slice(&chunk);
-            } else if length > DISCARDED_BYTES {
-                break;
-            }
-        }
-        if length.max(declared) > BODY_BYTES {
-            let detail = format!("Send at most {BODY_BYTES} bytes");
-            return Err(Problem::transport(Transport::PayloadTooLarge, &detail));
-        }
-        Ok(body)
+async fn within(deadline: Duration, body: impl Future<Output = Result<Vec<u8>, Problem>>) -> Result<Vec<u8>, Problem> {
+    match tokio::time::timeout(deadline, body).await {
+        Ok(body) => body,
+        Err(_) => Err(Problem::transport(Transport::RequestTimeout, "")),
     }
+}
+
+async fn read(headers: &HeaderMap, chunks: &mut Body) -> Result<Vec<u8>, Problem> {
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok())
+        .unwrap_or(0_usize);
+    let mut body = Vec::with_capacity(declared.min(BODY_BYTES));
+    let mut length = 0;
+    // Who asks before he sends (`Expect: 100-continue`) is told at once, and so is who would send too much to throw away.
+    let is_hopeless = declared > DISCARDED_BYTES || declared > BODY_BYTES && headers.contains_key(EXPECT);
+    while !is_hopeless && let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| {
+            // Nobody will read this: the connection broke, or the chunks are not chunks.
+            Problem::transport(Transport::MalformedJson, "The body broke off")
+        })?;
+        length += chunk.len();
+        if length.max(declared) <= BODY_BYTES {
+            body.extend_from_slice(&chunk);
+        } else if length > DISCARDED_BYTES {
+            break;
+        }
+    }
+    if length.max(declared) > BODY_BYTES {
+        let detail = format!("Send at most {BODY_BYTES} bytes");
+        return Err(Problem::transport(Transport::PayloadTooLarge, &detail));
+    }
+    Ok(body)
 }
 
 /// An answer in JSON.
@@ -259,4 +262,26 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
 /// The answer to a path that the gateway does not have.
 pub fn not_found() -> Response {
     Problem::transport(Transport::NotFound, "").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_trickles_is_not_waited_for() {
+        let next = |()| async {
+            sleep(Duration::from_millis(5)).await;
+            Some((Ok(vec![b' ']), ()))
+        };
+        let deadline = Duration::from_millis(100);
+        let mut endless: Body = Box::pin(stream::unfold((), next));
+        let refused = within(deadline, read(&HeaderMap::new(), &mut endless))
+            .await
+            .unwrap_err();
+        assert_eq!((refused.status().as_u16(), refused.code()), (408, "REQUEST_TIMEOUT"));
+    }
 }

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tracing::Instrument;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, Request};
@@ -40,6 +41,9 @@ const MAX_IN_FLIGHT: usize = 1_024;
 /// How long headers may take, and how long a connection may wait for its next request. Longer than the pools of common
 /// clients keep one, so that they seldom write on one that is being closed.
 const HEADER_DEADLINE: Duration = Duration::from_secs(100);
+
+/// How long a client may take none of what is written to it: one that reads nothing would keep its place for ever.
+const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Bytes of headers: a key, a URL and a workspace token fit many times.
 const HEADER_BYTES: usize = 32_768;
@@ -66,15 +70,36 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `routes` on `listener` until `shutdown` is true. Each request is counted.
+/// What a client may take up of the gateway.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    connections: usize,
+    in_flight: usize,
+    header_deadline: Duration,
+    write_deadline: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            connections: MAX_CONNECTIONS,
+            in_flight: MAX_IN_FLIGHT,
+            header_deadline: HEADER_DEADLINE,
+            write_deadline: WRITE_DEADLINE,
+        }
+    }
+}
+
+/// Serves `routes` on `listener`, within `bounds`, until `shutdown` is true. Each request is counted.
 pub async fn run(
     listener: TcpListener,
     routes: BoxedFilter<(Response,)>,
+    bounds: Bounds,
     meters: Arc<Meters>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let in_flight = Arc::new(Semaphore::new(bounds.in_flight));
+    let places = Arc::new(Semaphore::new(bounds.connections));
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {
@@ -85,7 +110,8 @@ pub async fn run(
         tokio::select! {
             (accepted, place) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let connection = connection(stream, routes.clone(), in_flight.clone(), meters.clone(), shutdown.clone());
+                    let connection =
+                        connection(stream, routes.clone(), bounds, in_flight.clone(), meters.clone(), shutdown.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -114,19 +140,22 @@ pub async fn run(
 async fn connection(
     stream: TcpStream,
     routes: BoxedFilter<(Response,)>,
+    bounds: Bounds,
     in_flight: Arc<Semaphore>,
     meters: Arc<Meters>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     // An answer is one write; waiting to fill a packet only delays it.
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(bounds.write_deadline));
     let routes = TowerToHyperService::new(warp::service(routes));
     let service = service_fn(move |request| handle(routes.clone(), request, in_flight.clone(), meters.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE)
+        .header_read_timeout(bounds.header_deadline)
         .max_buf_size(HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -200,30 +229,4 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn status(path: &str, places: usize) -> u16 {
-        let routes = service_fn(async |request: Request<String>| {
-            assert_ne!(request.uri().path(), "/api/panic", "as the test wants it");
-            Ok(warp::reply().into_response())
-        });
-        let request = Request::builder().uri(path).body(String::new()).unwrap();
-        let in_flight = Arc::new(Semaphore::new(places));
-        let Ok(response) = handle(routes, request, in_flight, Arc::new(Meters::start())).await;
-        assert!(response.headers().contains_key("x-request-id"));
-        response.status().as_u16()
-    }
-
-    #[tokio::test]
-    async fn a_full_gateway_says_so_and_is_alive() {
-        assert_eq!(status("/api/x", 1).await, 200);
-        assert_eq!(status("/api/x", 0).await, 503);
-        assert_eq!(status("/healthz", 0).await, 200);
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_answered() {
-        assert_eq!(status("/api/panic", 1).await, 500);
-    }
-}
+mod tests;

@@ -212,6 +212,16 @@ mod tests {
         for (what, token) in [
             ("another algorithm", forged(|header, _| header["alg"] = json!("HS384"))),
             ("no algorithm", forged(|header, _| header["alg"] = json!("none"))),
+            (
+                "an algorithm left out",
+                forged(|header, _| drop(header.as_object_mut().unwrap().remove("alg"))),
+            ),
+            // Our secret taken for somebody's public key.
+            (
+                "a public key's algorithm",
+                forged(|header, _| header["alg"] = json!("RS256")),
+            ),
+            ("another of these", forged(|header, _| header["alg"] = json!("ES256"))),
             ("no secret named", forged(|header, _| header["kid"] = Value::Null)),
             (
                 "another secret named",
@@ -252,6 +262,11 @@ mod tests {
             None,
             "no signature"
         );
+        let mut header = decoded(&parts[0]);
+        header["alg"] = json!("none");
+        let claims = token.split('.').nth(1).unwrap();
+        let unsigned = format!("{}.{claims}.", encoded(&header));
+        assert_eq!(valid.verify(&unsigned), None, "neither signature nor algorithm");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Who owns the procedures, and what the accounts may do.
 
+mod privileges;
+
 use consumable::database::{Difference, Release, check, make_gateway_account, migrate};
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use refinery::Migration;

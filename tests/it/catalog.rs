@@ -38,7 +38,7 @@ async fn a_catalogue_moves_as_a_file_of_either_format() {
     let (here, elsewhere) = (TestDatabase::migrated().await, TestDatabase::migrated().await);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let (code, out, err) = catalog(&here.url(), &["apply", "-"], &shop().to_string());
+    let (code, out, err) = catalog(&here.gateway_url(), &["apply", "-"], &shop().to_string());
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(
         out.contains("create plan pro\n    archived: false\n    entitlements seats.max plan_base: {"),
@@ -52,8 +52,8 @@ async fn a_catalogue_moves_as_a_file_of_either_format() {
 
     for (format, other) in [("json", "toml"), ("toml", "json")] {
         let (first, second) = (path(&format!("first.{format}")), path(&format!("second.{format}")));
-        assert_eq!(catalog(&here.url(), &["export", &first], "").0, 0);
-        let (code, out, _) = catalog(&here.url(), &["plan", "--check", &first], "");
+        assert_eq!(catalog(&here.gateway_url(), &["export", &first], "").0, 0);
+        let (code, out, _) = catalog(&here.gateway_url(), &["plan", "--check", &first], "");
         assert_eq!(
             (code, out.as_str()),
             (
@@ -61,25 +61,33 @@ async fn a_catalogue_moves_as_a_file_of_either_format() {
                 "0 would be made, 0 would be changed, 7 unchanged, 0 not in the file.\n"
             )
         );
-        assert_eq!(catalog(&elsewhere.url(), &["apply", &first], "").0, 0);
-        assert_eq!(catalog(&elsewhere.url(), &["export", &second], "").0, 0);
+        assert_eq!(catalog(&elsewhere.gateway_url(), &["apply", &first], "").0, 0);
+        assert_eq!(catalog(&elsewhere.gateway_url(), &["export", &second], "").0, 0);
         let text = std::fs::read_to_string(&first).unwrap();
         assert_eq!(std::fs::read_to_string(&second).unwrap(), text);
         // The standard streams, and a format that the name does not say.
-        let (code, out, _) = catalog(&here.url(), &["export", "--format", format], "");
+        let (code, out, _) = catalog(&here.gateway_url(), &["export", "--format", format], "");
         assert_eq!((code, out.as_str()), (0, text.as_str()));
         assert_eq!(
-            catalog(&here.url(), &["plan", "--check", "--format", format, "-"], &text).0,
+            catalog(
+                &here.gateway_url(),
+                &["plan", "--check", "--format", format, "-"],
+                &text
+            )
+            .0,
             0
         );
-        assert_eq!(catalog(&here.url(), &["plan", "--format", other, "-"], &text).0, 1);
+        assert_eq!(
+            catalog(&here.gateway_url(), &["plan", "--format", other, "-"], &text).0,
+            1
+        );
     }
 }
 
 #[tokio::test]
 async fn a_plan_shows_and_an_apply_does() {
     let test = TestDatabase::migrated().await;
-    let url = test.url();
+    let url = test.gateway_url();
     let document = shop().to_string();
     let (code, out, _) = catalog(&url, &["plan", "-"], &document);
     assert_eq!(code, 0);
@@ -121,7 +129,7 @@ async fn a_plan_shows_and_an_apply_does() {
 #[tokio::test]
 async fn a_file_with_mistakes_changes_nothing() {
     let test = TestDatabase::migrated().await;
-    let url = test.url();
+    let url = test.gateway_url();
     let (_, before, _) = catalog(&url, &["export"], "");
     let wrong = json!({"definitions": [{"code": "new.one"}], "plans": [{"code": "pro", "name": "Pro", "colour": 1}]})
         .to_string();

@@ -17,7 +17,7 @@ fn consumable(url: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
 #[tokio::test]
 async fn a_key_is_made_listed_and_revoked() {
     let test = TestDatabase::migrated().await;
-    let url = test.url();
+    let url = test.gateway_url();
     let (code, made, _) = consumable(&url, &["keys", "create", "--role", "service", "--name", "The shop"]);
     let secret = made.lines().last().unwrap();
     assert_eq!((code, secret.len(), &secret[..3]), (Some(0), 46, "ck_"));
@@ -52,14 +52,14 @@ async fn a_key_is_made_listed_and_revoked() {
 #[tokio::test]
 async fn serve_refuses_what_it_cannot_serve() {
     let test = TestDatabase::empty().await;
-    let (code, _, error) = consumable(&test.url(), &["serve", "--listen", "127.0.0.1:0"]);
+    let (code, _, error) = consumable(&test.gateway_url(), &["serve", "--listen", "127.0.0.1:0"]);
     assert!(
         code == Some(1) && error.trim_end().ends_with("Run consumable migrate"),
         "{error}"
     );
     let (code, _, error) = consumable("mysql://u@localhost/x?socket=/nowhere", &["serve"]);
     assert!(code == Some(3) && error.contains("not available"), "{error}");
-    for (url, listen) in [("", "127.0.0.1:0"), (test.url().as_str(), "8080")] {
+    for (url, listen) in [("", "127.0.0.1:0"), (test.gateway_url().as_str(), "8080")] {
         assert_eq!(consumable(url, &["serve", "--listen", listen]).0, Some(2));
     }
 }
@@ -69,6 +69,6 @@ async fn serve_names_a_port_that_is_taken() {
     let test = TestDatabase::migrated().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, _, error) = consumable(&test.url(), &["serve", "--listen", &address]);
+    let (code, _, error) = consumable(&test.gateway_url(), &["serve", "--listen", &address]);
     assert!(code == Some(1) && error.contains(&address), "{error}");
 }

@@ -217,7 +217,7 @@ async fn requests_readers_grants_and_uses_are_counted() {
 #[tokio::test]
 async fn without_the_database_the_rest_is_answered() {
     let test = TestDatabase::migrated().await;
-    let direct = test.url();
+    let direct = test.gateway_url();
     let (before, socket) = direct.split_once("socket=").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("s");

@@ -179,7 +179,7 @@ async fn what_is_no_valid_token_is_answered_alike() {
         {}
     };
     tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
-    let url = gateway.test.url();
+    let url = gateway.test.gateway_url();
     let secret = "another secret of 32 bytes or more";
     let elsewhere = TestGateway::with_secrets(TestDatabase::empty().await, &url, &[secret], &[]).await;
     let foreign = elsewhere.token("acme", "app", &[], 900).await;
@@ -209,7 +209,7 @@ async fn secrets_change_while_tokens_hold() {
     let (gateway, ..) = gateway().await;
     let before = gateway.token("acme", "app", &[], 900).await;
     let next = "the next secret of the gateways of tests";
-    let url = gateway.test.url();
+    let url = gateway.test.gateway_url();
     let both = TestGateway::with_secrets(TestDatabase::empty().await, &url, &[next, TOKEN_SECRET], &[]).await;
     let only_next = TestGateway::with_secrets(TestDatabase::empty().await, &url, &[next], &[]).await;
     let after = both.token("acme", "app", &[], 900).await;
@@ -228,7 +228,7 @@ async fn secrets_change_while_tokens_hold() {
 #[tokio::test]
 async fn without_a_secret_there_are_no_tokens_and_that_is_told() {
     let test = TestDatabase::migrated().await;
-    let url = test.url();
+    let url = test.gateway_url();
     let gateway = TestGateway::with_secrets(test, &url, &[], &[]).await;
     gateway.acme().await;
     let response = mint(&gateway, &sample()).send().await.unwrap();

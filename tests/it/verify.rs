@@ -37,17 +37,17 @@ async fn what_differs_from_the_ledger_is_named() {
         session.exec_drop(consume, (uses.to_string(),)).await.unwrap();
     }
     let healthy = (Some(0), "No differences.\n".to_owned(), String::new());
-    assert_eq!(verify(&test.url(), &[]), healthy);
-    assert_eq!(verify(&test.url(), &["--entity", "1"]), healthy);
+    assert_eq!(verify(&test.gateway_url(), &[]), healthy);
+    assert_eq!(verify(&test.gateway_url(), &["--entity", "1"]), healthy);
     assert_eq!(
-        verify(&test.url(), &["--json"]),
+        verify(&test.gateway_url(), &["--json"]),
         (Some(0), "[]\n".into(), String::new())
     );
 
     // A use that somebody made undone, but not in the ledger.
     let spoil = "UPDATE billing_entitlement_balances SET segment_consumed_amount = 59 WHERE subject_id = 2";
     session.query_drop(spoil).await.unwrap();
-    let (code, table, error) = verify(&test.url(), &[]);
+    let (code, table, error) = verify(&test.gateway_url(), &[]);
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(
         (code, rows),
@@ -62,7 +62,7 @@ async fn what_differs_from_the_ledger_is_named() {
         ),
         "{error}"
     );
-    let (code, text, _) = verify(&test.url(), &["--entity", "2", "--json"]);
+    let (code, text, _) = verify(&test.gateway_url(), &["--entity", "2", "--json"]);
     assert_eq!(
         (code, serde_json::from_str::<Value>(&text).unwrap()[0].clone()),
         (
@@ -70,10 +70,10 @@ async fn what_differs_from_the_ledger_is_named() {
             json!({"billableEntityId": 2, "code": "ai.credits", "what": "consumed", "number": null, "projected": 59, "ledger": 60})
         )
     );
-    assert_eq!(verify(&test.url(), &["--entity", "1"]), healthy);
+    assert_eq!(verify(&test.gateway_url(), &["--entity", "1"]), healthy);
 
-    let (code, _, error) = verify(&test.url(), &["--entity", "3"]);
+    let (code, _, error) = verify(&test.gateway_url(), &["--entity", "3"]);
     assert!(code == Some(1) && error.contains("SUBJECT_NOT_FOUND"), "{error}");
     assert_eq!(verify("mysql://u@localhost/x?socket=/nowhere", &[]).0, Some(3));
-    assert_eq!(verify(&test.url(), &["--entity", "one"]).0, Some(2));
+    assert_eq!(verify(&test.gateway_url(), &["--entity", "one"]).0, Some(2));
 }

@@ -41,7 +41,7 @@ async fn no_request() {
 #[tokio::test]
 async fn no_secret_for_tokens() {
     let test = TestDatabase::migrated().await;
-    let url = test.url();
+    let url = test.gateway_url();
     let gateway = TestGateway::with_secrets(test, &url, &[], &[]).await;
     gateway.acme().await;
     let token = json!({"workspaceSlug": "acme", "userId": "user-1", "permissions": [], "surface": "app"});
@@ -55,7 +55,7 @@ async fn no_secret_for_tokens() {
 #[tokio::test]
 async fn no_database() {
     let test = TestDatabase::migrated().await;
-    let direct = test.url();
+    let direct = test.gateway_url();
     let (before, socket) = direct.split_once("socket=").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("s");

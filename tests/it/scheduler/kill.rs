@@ -139,7 +139,13 @@ async fn a_scheduler_whose_session_is_killed_in_the_middle_of_a_batch_does_it_ag
 /// A gateway as a process of its own.
 fn gateway(test: &TestDatabase) -> Child {
     Command::new(env!("CARGO_BIN_EXE_consumable"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--database-url", &test.url()])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--database-url",
+            &test.gateway_url(),
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -4,7 +4,7 @@ use consumable::database::{Database, Release, Routine, migrate};
 use mysql_async::{Conn, Opts, prelude::Queryable};
 
 use super::copies;
-use super::server::shared_server;
+use super::server::{GATEWAY, shared_server};
 
 /// A database of its own for one test; dropped soon after this value, also when the test panics.
 pub struct TestDatabase {
@@ -53,6 +53,11 @@ impl TestDatabase {
         self.server_url(&self.name)
     }
 
+    /// Its URL for the gateway's account, which may only call.
+    pub fn gateway_url(&self) -> String {
+        self.url_as(GATEWAY.0, GATEWAY.1)
+    }
+
     /// Its URL for the account `name`.
     pub fn url_as(&self, name: &str, password: &str) -> String {
         self.url().replace("root@", &format!("{name}:{password}@"))
@@ -60,7 +65,7 @@ impl TestDatabase {
 
     /// A pool as the gateway has it.
     pub async fn connect(&self) -> Database {
-        Database::connect(&self.url()).await.unwrap()
+        Database::connect(&self.gateway_url()).await.unwrap()
     }
 
     /// A plain session, as a DBA has it.

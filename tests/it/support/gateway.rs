@@ -46,7 +46,7 @@ impl TestGateway {
     /// A gateway to a database with this release.
     pub async fn start() -> TestGateway {
         let test = TestDatabase::migrated().await;
-        let url = test.url();
+        let url = test.gateway_url();
         TestGateway::on(test, &url).await
     }
 

@@ -3,9 +3,12 @@
 use std::env;
 
 use consumable::database::embedded::{EmbeddedServer, Progress, ServerProgram, Storage, find_server};
+use mysql_async::{Conn, prelude::Queryable};
 use tokio::sync::OnceCell;
 
 use super::cluster::Cluster;
+/// The account of the gateways of tests, and its password: as in production, it may call the procedures of its databases, and nothing else.
+pub const GATEWAY: (&str, &str) = ("gateway_of_tests", "only-calls");
 
 /// The server program that the tests run on. Fetches the private copy on the first run ever, and says so.
 pub async fn server_program() -> ServerProgram {
@@ -24,14 +27,26 @@ pub async fn shared_server() -> &'static EmbeddedServer {
     static SERVER: OnceCell<EmbeddedServer> = OnceCell::const_new();
     SERVER
         .get_or_init(|| async {
-            if env::var_os("CONSUMABLE_TEST_CLUSTER").is_some() {
+            let server = if env::var_os("CONSUMABLE_TEST_CLUSTER").is_some() {
                 let cluster = Cluster::start().await.expect("a server that has Group Replication");
-                return cluster.into_primary().await;
+                cluster.into_primary().await
+            } else {
+                let program = server_program().await;
+                EmbeddedServer::start(&program, Storage::Scratch, Progress::Shown)
+                    .await
+                    .expect("the shared server")
+            };
+            // Once for the databases of all tests, by the beginning of their names.
+            let (name, password) = GATEWAY;
+            let mut session = Conn::new(server.connection()).await.unwrap();
+            for statement in [
+                format!("CREATE USER {name}@localhost IDENTIFIED BY '{password}'"),
+                format!("GRANT EXECUTE ON `test\\_%`.* TO {name}@localhost"),
+            ] {
+                session.query_drop(statement).await.unwrap();
             }
-            let program = server_program().await;
-            EmbeddedServer::start(&program, Storage::Scratch, Progress::Shown)
-                .await
-                .expect("the shared server")
+            session.disconnect().await.unwrap();
+            server
         })
         .await
 }

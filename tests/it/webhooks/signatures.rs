@@ -75,7 +75,7 @@ async fn only_a_signature_of_these_bytes_by_a_secret_of_now_is_believed() {
 #[tokio::test]
 async fn a_gateway_without_secrets_believes_nobody() {
     let test = crate::support::database::TestDatabase::migrated().await;
-    let url = test.url();
+    let url = test.gateway_url();
     let gateway = TestGateway::with_secrets(test, &url, &[], &[]).await;
     let body = Event::current("customer.created").body();
     let signed = gateway.webhook(Some(&signature(body.as_bytes())), body);
