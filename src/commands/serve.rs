@@ -14,7 +14,7 @@ use super::Failure;
 
 /// Serve a database that `consumable migrate` has brought to this release.
 ///
-/// Ends with Ctrl-C or SIGTERM: requests under way finish, for ten seconds at most.
+/// Ends with Ctrl-C or SIGTERM: requests under way finish, for ten seconds at most. The second ends it at once, with exit code 1.
 #[derive(Args)]
 pub struct Serve {
     #[command(flatten)]
@@ -76,8 +76,18 @@ pub(super) fn raise_file_limit() {
     }
 }
 
-/// Ends with Ctrl-C or SIGTERM.
+/// Ends with Ctrl-C or SIGTERM. The next one then ends the process at once.
 pub(super) async fn told_to_stop() {
+    signalled().await;
+    tracing::info!("stopping: requests under way have ten seconds to finish, unless I am told once more");
+    tokio::spawn(async {
+        signalled().await;
+        tracing::warn!("stopped at once, as I was told twice");
+        std::process::exit(1);
+    });
+}
+
+async fn signalled() {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => terminate.recv().await,
@@ -89,5 +99,4 @@ pub(super) async fn told_to_stop() {
         _ = tokio::signal::ctrl_c() => (),
         _ = terminated => (),
     }
-    tracing::info!("stopping: requests under way have ten seconds to finish");
 }

@@ -6,6 +6,7 @@ use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, DriverError, Params, Row};
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
 use super::{Database, decode};
 use crate::error::Error;
@@ -15,6 +16,10 @@ const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a call is sent when it loses a deadlock, waits too long for a lock, or loses its connection.
 const ATTEMPTS: u32 = 5;
+
+/// A call that took this long is told, with its connection: the number by which the server's process list, its slow log and
+/// `sys.innodb_lock_waits` call it.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How long a missing procedure is waited for: a deployment replaces it within milliseconds, or within a second when an
 /// open transaction holds it.
@@ -54,20 +59,39 @@ impl Database {
             }
         };
         let statement = format!("CALL {procedure}({})", vec!["?"; places].join(","));
-        match timeout(deadline, self.call_until_final(procedure, &statement, &params)).await {
+        let begun = Instant::now();
+        let mut sent = Sent::default();
+        let calling = self.call_until_final(procedure, &statement, &params, &mut sent);
+        let span = tracing::debug_span!("call", procedure);
+        let outcome = match timeout(deadline, calling.instrument(span)).await {
             Ok(outcome) => outcome,
             // The dropped future takes its connection with it, so that no late answer meets the next caller.
             Err(_) => Err(Error::Unavailable(format!(
                 "{procedure} did not answer within {deadline:?}"
             ))),
+        };
+        let elapsed = begun.elapsed();
+        let (Sent { connection, times }, milliseconds) = (sent, elapsed.as_millis());
+        match elapsed < SLOW {
+            true => tracing::debug!(procedure, connection, times, milliseconds, "called"),
+            false => tracing::warn!(procedure, connection, times, milliseconds, "a call was slow"),
         }
+        outcome
     }
 
-    async fn call_until_final(&self, procedure: &str, statement: &str, params: &Params) -> Result<ResultSets, Error> {
+    async fn call_until_final(
+        &self,
+        procedure: &str,
+        statement: &str,
+        params: &Params,
+        sent: &mut Sent,
+    ) -> Result<ResultSets, Error> {
         let mut failures = 0;
         let mut missing_since = None;
         loop {
             let mut conn = self.connection().await?;
+            sent.connection = conn.id();
+            sent.times += 1;
             let error = match send(&mut conn, statement, params).await {
                 Ok(sets) => {
                     return leave_no_transaction(conn, procedure).await.map(|()| ResultSets {
@@ -142,6 +166,13 @@ async fn leave_no_transaction(mut conn: Conn, procedure: &str) -> Result<(), Err
     Err(Error::Internal(format!(
         "{procedure} left a transaction open, which was rolled back"
     )))
+}
+
+/// How a call was sent: on which connection last, and how often.
+#[derive(Default)]
+struct Sent {
+    connection: u32,
+    times: u32,
 }
 
 enum Remedy {

@@ -10,6 +10,7 @@ mod install;
 mod release;
 mod state;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
@@ -59,6 +60,17 @@ pub struct Database {
     waits_again: bool,
 }
 
+/// How a pool's connections are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Those there are.
+    pub open: usize,
+    /// Those that nobody uses.
+    pub idle: usize,
+    /// Callers that wait for one.
+    pub waiting: usize,
+}
+
 impl Database {
     /// Opens the pool, after asking the server whether it is one we know.
     ///
@@ -93,6 +105,16 @@ impl Database {
     /// [`Error::Unavailable`] when a connection could not be closed in an orderly way.
     pub async fn disconnect(self) -> Result<(), Error> {
         self.pool.disconnect().await.map_err(decode)
+    }
+
+    /// The connections of the pool, now.
+    pub fn connections(&self) -> Connections {
+        let metrics = self.pool.metrics();
+        Connections {
+            open: metrics.connection_count.load(Ordering::Relaxed),
+            idle: metrics.connections_in_pool.load(Ordering::Relaxed),
+            waiting: metrics.active_wait_requests.load(Ordering::Relaxed),
+        }
     }
 
     async fn connection(&self) -> Result<Conn, Error> {

@@ -10,6 +10,7 @@ pub(super) mod refusal;
 mod workspace_tokens;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -264,15 +265,17 @@ async fn limitations(request: Request) -> Answer {
         Some(_) => return Err(Problem::field("held", "must be true or false")),
     };
     let entity = request.entity().await?;
-    let rows = entitlement::limitations(&request.gateway.database, entity.id, None, held_only).await?;
-    Ok(json(StatusCode::OK, &views::Limitations::new(entity, rows)))
+    let found = entitlement::limitations(&request.gateway.database, entity.id, None, held_only).await?;
+    request.gateway.meters.refreshed(found.refreshed);
+    Ok(json(StatusCode::OK, &views::Limitations::new(entity, found.rows)))
 }
 
 async fn refresh(request: Request) -> Answer {
     request.caller(Needs::Admin).await?;
     let entity = request.entity().await?;
+    let begun = Instant::now();
     let rows = entitlement::recompute(&request.gateway.database, entity.id).await?;
-    request.gateway.meters.recomputed();
+    request.gateway.meters.recomputed(begun.elapsed());
     request.gateway.relay.written();
     Ok(json(StatusCode::OK, &views::Limitations::new(entity, rows)))
 }

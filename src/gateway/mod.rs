@@ -39,6 +39,7 @@ use crate::procedures::access::Holder;
 use crate::relay::Relay;
 
 pub use caller::Secret;
+pub use problem::codes;
 use request::first_of;
 pub use tokens::Tokens;
 
@@ -59,6 +60,8 @@ pub struct Parts {
     pub relay: Relay,
     /// What uses are decided by.
     pub lanes: Lanes,
+    /// The connections that those call by.
+    pub lanes_database: Database,
     /// What the gateway does is counted here.
     pub meters: Arc<Meters>,
 }
@@ -68,6 +71,7 @@ pub struct Gateway {
     database: Database,
     relay: Relay,
     lanes: Lanes,
+    lanes_database: Database,
     /// Whose a key is, as it is being asked.
     holders: Arc<shared::Shared<[u8; 32], Option<Holder>>>,
     tokens: Tokens,
@@ -100,6 +104,7 @@ impl Gateway {
             database,
             relay: parts.relay,
             lanes: parts.lanes,
+            lanes_database: parts.lanes_database,
             holders: Arc::default(),
             tokens: secrets.tokens,
             webhook_secrets: secrets.webhooks,
