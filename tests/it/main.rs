@@ -23,6 +23,7 @@ mod realtime;
 mod redeploy;
 mod scaffold;
 mod scheduler;
+mod serve;
 mod support;
 mod tokens;
 mod verify;
