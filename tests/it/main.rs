@@ -2,6 +2,7 @@
 
 mod accounts;
 mod archive;
+mod backup;
 mod billing;
 mod call;
 mod catalog;

@@ -12,3 +12,4 @@ pub mod session;
 pub mod shop;
 pub mod story;
 pub mod stripe;
+pub mod tools;
