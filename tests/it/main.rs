@@ -27,5 +27,6 @@ mod scheduler;
 mod serve;
 mod support;
 mod tokens;
+mod upgrade;
 mod verify;
 mod webhooks;
