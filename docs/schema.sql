@@ -263,6 +263,16 @@ CREATE TABLE `billing_entitlement_holds` (
   CONSTRAINT `ck_holds_interval` CHECK ((`expires_at` > `created_at`))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='amounts set aside';
 
+CREATE TABLE `billing_entitlement_lock_changes` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT COMMENT 'of one balance in the order of the commits: its lock is held from before',
+  `subject_id` bigint unsigned NOT NULL,
+  `definition_id` int unsigned NOT NULL,
+  `lock_state` varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'from here on: none, or the label of its definition',
+  `changed_at` datetime(3) NOT NULL COMMENT 'UTC; the boundary, or when the count was written',
+  PRIMARY KEY (`id`),
+  KEY `ix_lock_changes_subject` (`subject_id`,`definition_id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='ledger: locks that came and went';
+
 CREATE TABLE `billing_entitlement_revocations` (
   `id` bigint unsigned NOT NULL AUTO_INCREMENT COMMENT 'of one balance in the order of the commits: its lock is held from before',
   `grant_id` bigint unsigned NOT NULL,

@@ -3,13 +3,15 @@
 //! Sizes that nobody has to choose (pool, deadlines) are constants where they are used, with their reasons.
 
 mod hosts;
+mod log;
 mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use tracing_subscriber::EnvFilter;
+
+pub use log::{LogFormatSetting, LogSetting};
 
 pub use hosts::urls;
 pub use tls::{SslMode, Tls};
@@ -232,36 +234,6 @@ impl TokenSetting {
             }
         }
         Ok(secrets)
-    }
-}
-
-/// `RUST_LOG`: what is logged, to the standard error.
-#[derive(Debug, Clone, Args)]
-pub struct LogSetting {
-    /// What to log: error, warn, info, debug or trace, or per part such as info,consumable::database=debug.
-    // refinery tells each step at info; what it did is printed by the program itself.
-    #[arg(
-        long,
-        env = "RUST_LOG",
-        value_name = "FILTER",
-        default_value = "info,refinery_core=warn",
-        global = true
-    )]
-    log: String,
-}
-
-impl LogSetting {
-    /// The filter for tracing-subscriber.
-    ///
-    /// # Errors
-    /// When it is not a filter.
-    pub fn filter(&self) -> Result<EnvFilter, SettingError> {
-        EnvFilter::try_new(&self.log).map_err(|error| {
-            SettingError(format!(
-                "RUST_LOG is {:?}, which is not a log filter: {error}",
-                self.log
-            ))
-        })
     }
 }
 

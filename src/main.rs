@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{EXIT_CODES, Failure, archive, catalog, dev, keys, migrate, serve, verify};
-use consumable::config::LogSetting;
+use consumable::config::{LogFormatSetting, LogSetting, SettingError};
 
 /// An entitlements engine: may this customer do this, and how much is left?
 ///
@@ -18,6 +18,8 @@ use consumable::config::LogSetting;
 struct Cli {
     #[command(flatten)]
     log: LogSetting,
+    #[command(flatten)]
+    log_format: LogFormatSetting,
     #[command(subcommand)]
     command: Command,
 }
@@ -36,15 +38,9 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = match cli.log.filter() {
-        Ok(filter) => filter,
-        Err(error) => return refuse(&error.into()),
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    if let Err(error) = log(&cli) {
+        return refuse(&error.into());
+    }
     let answer = match cli.command {
         Command::Dev(options) => dev::run(&options).await.map(|()| true),
         Command::Serve(options) => serve::run(&options).await.map(|()| true),
@@ -59,6 +55,19 @@ async fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(failure) => refuse(&failure),
     }
+}
+
+/// Logs to the standard error from here on.
+fn log(cli: &Cli) -> Result<(), SettingError> {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(cli.log.filter()?)
+        .with_writer(std::io::stderr);
+    match cli.log_format.is_json()? {
+        // Each line with the request that it is about, and with the call within that.
+        true => log.json().flatten_event(true).with_current_span(false).init(),
+        false => log.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+    Ok(())
 }
 
 fn refuse(failure: &Failure) -> ExitCode {

@@ -36,13 +36,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Settles what is due, and makes plans current that are, until `shutdown` is true; a batch under way is finished.
 ///
 /// It looks at least every `tick`, at each boundary, and whenever `changes` moves, which it does with every committed
-/// change that anybody hears of. `settled` is called with the balances of each look that found
-/// something to do.
+/// change that anybody hears of. `looked` is called with each look that found something to do.
 pub async fn run(
     database: &Database,
     tick: Duration,
     mut changes: watch::Receiver<u64>,
-    settled: impl Fn(&Lease),
+    looked: impl Fn(&Look),
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut failures = 0;
@@ -59,7 +58,7 @@ pub async fn run(
                 failures = 0;
                 batch = BATCH.min(batch * 2);
                 if found.did_something {
-                    settled(&found.lease);
+                    looked(&found);
                     continue;
                 }
                 let wait = found.wait_milliseconds.map_or(tick, Duration::from_millis);
@@ -95,11 +94,17 @@ pub async fn run(
 }
 
 /// What one look came to.
-struct Look {
+pub struct Look {
     /// Whether there may be more of it.
     did_something: bool,
     /// What became of the balances.
-    lease: Lease,
+    pub lease: Lease,
+    /// How long they took.
+    pub elapsed: Duration,
+    /// Plans that became current.
+    pub plans_applied: u32,
+    /// Plans that could not, and are set aside.
+    pub plans_failed: u32,
     /// Until the next boundary or change of a plan. `None`: the clock will bring none.
     wait_milliseconds: Option<u64>,
 }
@@ -114,6 +119,7 @@ async fn look(database: &Database, batch: u32) -> Result<Look, Error> {
             "scheduled plans could not be made current, and are set aside with their error"
         );
     }
+    let begun = Instant::now();
     let lease = entitlement::lease_due(database, batch).await?;
     if lease.failed > 0 {
         tracing::error!(
@@ -128,6 +134,9 @@ async fn look(database: &Database, batch: u32) -> Result<Look, Error> {
             .into_iter()
             .flatten()
             .min(),
+        elapsed: begun.elapsed(),
+        plans_applied: changes.applied,
+        plans_failed: changes.failed,
         lease,
     })
 }

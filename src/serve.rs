@@ -8,12 +8,11 @@ use tokio::sync::watch;
 
 use crate::database::{self, Database, Difference, Release, Weight};
 use crate::error::Error;
-use crate::gateway::{Gateway, Parts, Secrets, Tokens};
+use crate::gateway::{self, Gateway, Parts, Secrets, Tokens};
 use crate::lanes::Lanes;
-use crate::meters::Meters;
-use crate::procedures::entitlement::Lease;
+use crate::meters::{Looked, Meters};
 use crate::relay::Relay;
-use crate::scheduler;
+use crate::scheduler::{self, Look};
 
 /// Refuses a database that lacks what this program was built with. Gives what else differs: it is newer, or was edited.
 ///
@@ -60,7 +59,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let relay = Relay::start(&database).await?;
-    let meters = Arc::new(Meters::start());
+    let meters = Arc::new(Meters::start(&gateway::codes()));
     let lanes = Lanes::new(settings.lanes);
     let impatient = database.impatient(settings.lanes);
     let (stop, stopped) = watch::channel(false);
@@ -71,6 +70,7 @@ pub async fn serve(
         Parts {
             relay: relay.clone(),
             lanes: lanes.clone(),
+            lanes_database: impatient.clone(),
             meters: meters.clone(),
         },
         Secrets {
@@ -80,11 +80,18 @@ pub async fn serve(
         stopped.clone(),
     );
     // What is settled is told to readers at once, not at the relay's next poll.
-    let settled = |lease: &Lease| {
+    let looked = |look: &Look| {
         relay.written();
-        meters.settled(lease.leased, lease.settled, lease.failed);
+        meters.looked(&Looked {
+            leased: look.lease.leased,
+            settled: look.lease.settled,
+            failed: look.lease.failed,
+            plans_applied: look.plans_applied,
+            plans_failed: look.plans_failed,
+            elapsed: look.elapsed,
+        });
     };
-    let scheduler = scheduler::run(&database, settings.tick, relay.moves(), settled, stopped);
+    let scheduler = scheduler::run(&database, settings.tick, relay.moves(), looked, stopped);
     let asked = async {
         shutdown.await;
         // The gateway holds the other end for as long as it serves.

@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use consumable::database::Database;
-use consumable::procedures::entitlement::Lease;
-use consumable::scheduler;
+use consumable::scheduler::{self, Look};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -85,7 +84,8 @@ async fn settle(world: &mut World, balances: u64) -> Outcome<(Duration, Vec<Dura
     let (_changes, moves) = watch::channel(0);
     let (stop, stopped) = watch::channel(false);
     let looks = RefCell::new((0, Vec::new(), Instant::now()));
-    let settled = |lease: &Lease| {
+    let looked = |look: &Look| {
+        let lease = &look.lease;
         let (settled, times, since) = &mut *looks.borrow_mut();
         *settled += u64::from(lease.settled);
         times.push(since.elapsed());
@@ -95,7 +95,7 @@ async fn settle(world: &mut World, balances: u64) -> Outcome<(Duration, Vec<Dura
         }
     };
     let begun = Instant::now();
-    let scheduler = scheduler::run(&database, Duration::from_secs(60), moves, settled, stopped);
+    let scheduler = scheduler::run(&database, Duration::from_secs(60), moves, looked, stopped);
     timeout(PATIENCE, scheduler)
         .await
         .map_err(|_| format!("{DUE} balances were not settled within {PATIENCE:?}"))?;

@@ -9,6 +9,7 @@
 --              p_amount       1 to 2^53-1; null: 1
 -- Results      a row per subject and code, in the order of the arrays: subject_id, code, allowed, available_amount. A subject or a code that is not there,
 --              or a definition that is not active or is a state that is off, is not allowed, with 0 available; a state that is on is allowed.
+--              Then, if something was due, one row: refreshed, how many balances that were.
 -- Errors       VALIDATION_FAILED.
 -- Cost         one query: a balance by primary key for each pair.
 CREATE PROCEDURE entitlement_check_batch_v1(
@@ -22,12 +23,14 @@ CREATE PROCEDURE entitlement_check_batch_v1(
 BEGIN
   DECLARE v_amount BIGINT DEFAULT COALESCE(p_amount, 1);
   DECLARE v_subject_id BIGINT UNSIGNED;
+  DECLARE v_due, v_refreshed INT UNSIGNED DEFAULT 0;
   DECLARE v_no_more BOOLEAN DEFAULT FALSE;
   DECLARE c_due CURSOR FOR
-    SELECT DISTINCT b.subject_id
+    SELECT b.subject_id, COUNT(DISTINCT b.definition_id)
       FROM JSON_TABLE(p_subject_ids, '$[*]' COLUMNS (subject_id BIGINT UNSIGNED PATH '$')) AS j
       JOIN billing_entitlement_balances AS b ON b.subject_id = j.subject_id AND b.history_no = 0
-     WHERE b.next_change_at <= UTC_TIMESTAMP(3);
+     WHERE b.next_change_at <= UTC_TIMESTAMP(3)
+     GROUP BY b.subject_id;
   DECLARE CONTINUE HANDLER FOR NOT FOUND SET v_no_more = TRUE;
 
   IF COALESCE(JSON_TYPE(p_subject_ids) <> 'ARRAY' OR JSON_LENGTH(p_subject_ids) NOT BETWEEN 1 AND 100, TRUE) THEN
@@ -41,12 +44,12 @@ BEGIN
   END IF;
 
   OPEN c_due;
-  FETCH c_due INTO v_subject_id;
+  FETCH c_due INTO v_subject_id, v_due;
   WHILE NOT v_no_more DO
     CALL entitlement_settle_v1(v_subject_id);
     -- A look-up in there that found nothing is not the end of the cursor.
-    SET v_no_more = FALSE;
-    FETCH c_due INTO v_subject_id;
+    SET v_no_more = FALSE, v_refreshed = v_refreshed + v_due;
+    FETCH c_due INTO v_subject_id, v_due;
   END WHILE;
   CLOSE c_due;
 
@@ -60,4 +63,7 @@ BEGIN
     LEFT JOIN billing_entitlement_definitions AS d ON d.code = CONVERT(k.code USING ascii)
     LEFT JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY) ON b.subject_id = s.subject_id AND b.definition_id = d.id AND b.history_no = 0
    ORDER BY s.subject_no, k.code_no;
+  IF v_refreshed > 0 THEN
+    SELECT v_refreshed AS refreshed;
+  END IF;
 END

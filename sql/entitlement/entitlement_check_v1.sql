@@ -9,6 +9,7 @@
 --                            count of the resource, which counts instead of the one that the engine knows
 -- Results      a row per item, by item_no: allowed, problem (null, or "CODE: text"), requested_amount, used_amount (consumed and held),
 --              over_by_amount, retry_after_seconds; then the limitation, as entitlement_limitations_v1. A request is allowed if all its items are.
+--              Then, if something was due, one row: refreshed, how many balances that were.
 -- Errors       VALIDATION_FAILED, SUBJECT_NOT_FOUND.
 -- Cost         one row of each of three tables per item.
 CREATE PROCEDURE entitlement_check_v1(
@@ -92,4 +93,7 @@ BEGIN
             LEFT JOIN billing_entitlement_definitions AS d ON d.id = i.definition_id
             LEFT JOIN billing_entitlement_balances AS b ON b.subject_id = p_subject_id AND b.definition_id = d.id AND b.history_no = 0) AS f
    ORDER BY f.item_no;
+  IF v_due > 0 THEN
+    SELECT v_due AS refreshed;
+  END IF;
 END

@@ -9,6 +9,7 @@
 --                An item names a limitationCode or a capability; amount 1 to 2^53-1 (default: the capability's, else 1);
 --                reasonCode, up to 64 characters; occurredAt, UTC as YYYY-MM-DD HH:MM:SS.mmm; metadata, an object of up to 2,048 bytes.
 --                1 to 100 items a request, each of another definition. A request is all or nothing; requests are independent.
+--                requestId is read by nobody here: it names the request in the gateway's log, and so to whoever finds this call in the server's.
 --              p_not_accepted  out: how many requests were refused or failed; a caller with rows of its own rolls back unless 0
 -- Results      a row per item, by request_no and item_no (both from 1): outcome (accepted, refused, failed), replayed, problem (null, or
 --              "CODE: text" as an error would say it), refused_code (the code that refused the request), warning; the item; the

@@ -13,7 +13,7 @@
 -- Results      none.
 -- Errors       IDEMPOTENCY_KEY_REQUIRED, VALIDATION_FAILED, SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND, IDEMPOTENCY_CONFLICT, in this order; whether
 --              there are so many to give back is seen last.
--- Cost         one change, one snapshot, one balance, one outbox row.
+-- Cost         one change, one snapshot, one balance, one outbox row; one more where a lock came or went.
 CREATE PROCEDURE entitlement_give_back_in_tx_v1(
   IN  p_subject_id      BIGINT UNSIGNED,
   IN  p_resource_code   VARCHAR(64),
@@ -94,6 +94,12 @@ BEGIN
            b.held_amount, b.next_change_at, v_content
       FROM billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
      WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0;
+    -- What was left before says whether the resource was locked.
+    INSERT INTO billing_entitlement_lock_changes (subject_id, definition_id, lock_state, changed_at)
+    SELECT p_subject_id, p_definition_id, IF(b.left_amount < 0, d.lock_label, 'none'), v_now
+      FROM billing_entitlement_definitions AS d FORCE INDEX (PRIMARY)
+      STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY) ON b.subject_id = p_subject_id AND b.definition_id = d.id AND b.history_no = 0
+     WHERE d.id = p_definition_id AND d.enforcement_mode = 'hard_lock_resource' AND (b.left_amount < 0) <> (b.left_amount - p_amount < 0);
     INSERT INTO billing_limit_changes (change_source, changes, changed_at)
     VALUES ('consumption', JSON_ARRAY(JSON_OBJECT('subjectId', p_subject_id, 'codes', JSON_ARRAY(v_code))), v_now);
   END IF;

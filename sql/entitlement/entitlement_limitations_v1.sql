@@ -8,7 +8,7 @@
 -- Parameters   p_subject_id  billable entity
 --              p_code        one definition; null: every active one
 --              p_held_only   only definitions that were ever granted to the subject or used by it
--- Results      as entitlement_show_limitations_in_tx_v1.
+-- Results      as entitlement_show_limitations_in_tx_v1; then, if something was due, one row: refreshed, how many balances that were.
 -- Errors       SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND; if something is due, SETTLEMENT_STUCK.
 -- Cost         the subject, its current balances and the definitions, by primary key.
 CREATE PROCEDURE entitlement_limitations_v1(
@@ -40,4 +40,7 @@ BEGIN
     SET v_now = UTC_TIMESTAMP(3);
   END IF;
   CALL entitlement_show_limitations_in_tx_v1(JSON_ARRAY(JSON_OBJECT('subjectId', p_subject_id, 'heldOnly', p_held_only)), p_code, v_now);
+  IF v_due > 0 THEN
+    SELECT v_due AS refreshed;
+  END IF;
 END

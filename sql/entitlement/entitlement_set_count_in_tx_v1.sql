@@ -11,7 +11,7 @@
 --              p_definition_id  out: the definition
 -- Results      none.
 -- Errors       VALIDATION_FAILED, SUBJECT_NOT_FOUND, DEFINITION_NOT_FOUND.
--- Cost         one change, one snapshot, one balance, one outbox row.
+-- Cost         one change, one snapshot, one balance, one outbox row; one more where a lock came or went.
 CREATE PROCEDURE entitlement_set_count_in_tx_v1(
   IN  p_subject_id    BIGINT UNSIGNED,
   IN  p_resource_code VARCHAR(64),
@@ -71,6 +71,12 @@ BEGIN
            b.held_amount, b.next_change_at
       FROM billing_entitlement_balances AS b FORCE INDEX (PRIMARY)
      WHERE b.subject_id = p_subject_id AND b.definition_id = p_definition_id AND b.history_no = 0;
+    -- What was left before says whether the resource was locked.
+    INSERT INTO billing_entitlement_lock_changes (subject_id, definition_id, lock_state, changed_at)
+    SELECT p_subject_id, p_definition_id, IF(b.left_amount < 0, d.lock_label, 'none'), v_now
+      FROM billing_entitlement_definitions AS d FORCE INDEX (PRIMARY)
+      STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY) ON b.subject_id = p_subject_id AND b.definition_id = d.id AND b.history_no = 0
+     WHERE d.id = p_definition_id AND d.enforcement_mode = 'hard_lock_resource' AND (b.left_amount < 0) <> (b.left_amount + p_count - COALESCE(v_count, 0) < 0);
     INSERT INTO billing_limit_changes (change_source, changes, changed_at)
     VALUES (IF(p_change_kind = 'adapter', 'consumption', 'manual_refresh'),
             JSON_ARRAY(JSON_OBJECT('subjectId', p_subject_id, 'codes', JSON_ARRAY(v_code))), v_now);

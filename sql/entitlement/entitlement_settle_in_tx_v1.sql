@@ -13,7 +13,7 @@
 -- Results      none.
 -- Errors       SETTLEMENT_STUCK: more than 10,000 boundaries were due at once.
 -- Cost         nothing due and no cause: one row read. Else per boundary: the grants that are not over, read twice; the
---              settlement, the grants that gave, and at a window's end the new window's row, written.
+--              settlement, the grants that gave, at a window's end the new window's row, and where a lock came or went a row that says so, written.
 --
 -- How it works (docs/domain.md, How a balance is kept). Between two boundaries the set of active grants does not change, so what
 -- each of them gave follows from one number, the segment's total. At a boundary: (1) share that total out, first to the allotment,
@@ -32,7 +32,8 @@ CREATE PROCEDURE entitlement_settle_in_tx_v1(
 settling: BEGIN
   DECLARE v_lifetime_end DATETIME(3) DEFAULT '9999-12-31 23:59:59.999';
   DECLARE v_code VARCHAR(64);
-  DECLARE v_type, v_aggregation, v_interval, v_anchor VARCHAR(32);
+  DECLARE v_type, v_aggregation, v_interval, v_anchor, v_enforcement VARCHAR(32);
+  DECLARE v_lock_label VARCHAR(64);
   DECLARE v_anchor_at, v_at, v_settled_at, v_next_change_at, v_next_grant_at, v_next_hold_at, v_next_return_at, v_newest_returns_at, v_window_start_at, v_window_end_at DATETIME(3);
   DECLARE v_cause VARCHAR(16);
   DECLARE v_segment_no, v_history_no INT UNSIGNED;
@@ -41,7 +42,7 @@ settling: BEGIN
   DECLARE v_granted, v_consumed, v_left, v_allotment, v_allotment_given, v_overage BIGINT;
   DECLARE v_once_granted, v_once_given, v_once_left, v_resource_count, v_held BIGINT;
   DECLARE v_counts_whole BOOLEAN;
-  DECLARE v_cause_done BOOLEAN;
+  DECLARE v_cause_done, v_is_locked, v_was_locked BOOLEAN;
   DECLARE v_steps INT UNSIGNED DEFAULT 0;
 
   SET p_boundaries = 0;
@@ -58,8 +59,8 @@ settling: BEGIN
   IF p_cause IS NULL AND NOT COALESCE(v_next_change_at <= p_now, FALSE) THEN
     LEAVE settling;
   END IF;
-  SELECT d.code, d.entitlement_type, d.aggregation_mode, d.window_interval, d.window_anchor
-    INTO v_code, v_type, v_aggregation, v_interval, v_anchor
+  SELECT d.code, d.entitlement_type, d.aggregation_mode, d.window_interval, d.window_anchor, d.enforcement_mode, d.lock_label
+    INTO v_code, v_type, v_aggregation, v_interval, v_anchor, v_enforcement, v_lock_label
     FROM billing_entitlement_definitions AS d
    WHERE d.id = p_definition_id;
   SELECT COALESCE(e.billing_anchor_at, e.created_at) INTO v_anchor_at
@@ -90,6 +91,7 @@ settling: BEGIN
     CALL entitlement_window_at_v1(v_interval, v_anchor, v_anchor_at, p_now, v_window_start_at, v_window_end_at);
   END IF;
   SET v_cause_done = v_segment_no > 0 AND (p_cause IS NULL OR p_cause = 'opened');
+  SET v_is_locked = IF(v_type = 'state', v_granted = 0, v_enforcement = 'hard_lock_resource' AND (v_left < 0 OR v_allotment_given > v_allotment));
 
   boundaries: LOOP
     CALL entitlement_next_change_in_tx_v1(p_subject_id, p_definition_id, v_settled_at,
@@ -255,6 +257,13 @@ settling: BEGIN
        v_window_start_at, v_window_end_at, v_granted, v_consumed, v_left, v_allotment, v_allotment_given, v_overage,
        v_returned_no, v_last_sequence_no, p_now);
     SET v_settled_at = v_at, v_used = 0;
+
+    SET v_was_locked = v_is_locked,
+        v_is_locked = IF(v_type = 'state', v_granted = 0, v_enforcement = 'hard_lock_resource' AND (v_left < 0 OR v_allotment_given > v_allotment));
+    IF v_is_locked <> v_was_locked THEN
+      INSERT INTO billing_entitlement_lock_changes (subject_id, definition_id, lock_state, changed_at)
+      VALUES (p_subject_id, p_definition_id, IF(v_is_locked, v_lock_label, 'none'), v_at);
+    END IF;
   END LOOP;
 
   IF v_steps > 0 THEN

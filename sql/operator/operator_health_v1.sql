@@ -1,4 +1,4 @@
--- operator_health_v1: says how many balances could not be settled, how many are due, and where the outbox stands.
+-- operator_health_v1: says how many balances could not be settled, how many are due, where the outbox stands, and how many locks came or went.
 --
 -- Called by    GET /metrics; people.
 -- Transaction  none.
@@ -7,9 +7,10 @@
 -- Parameters   none.
 -- Results      one row: balances_aside (set aside because they could not be settled), highest_failure_count (the worst one's, in a row), balances_due (due and not
 --              settled, 10,000 at most), oldest_due_milliseconds (for how long the oldest has been due; 0: none is), last_sequence_no (the newest number of
---              the outbox), unnumbered_changes (committed, and not yet given a number; 10,000 at most).
+--              the outbox), unnumbered_changes (committed, and not yet given a number; 10,000 at most), lock_changes (locks
+--              that came or went, ever).
 -- Errors       none.
--- Cost         the balances that are set aside, and at most 20,000 index entries; none of the balances that are fine.
+-- Cost         the balances that are set aside, and at most 20,000 index entries, and one for each lock that came or went; none of the balances that are fine.
 CREATE PROCEDURE operator_health_v1()
   READS SQL DATA
   SQL SECURITY DEFINER
@@ -18,7 +19,7 @@ BEGIN
   DECLARE v_now DATETIME(3) DEFAULT UTC_TIMESTAMP(3);
   DECLARE v_aside, v_failures, v_due, v_unnumbered INT UNSIGNED;
   DECLARE v_oldest_at DATETIME(3);
-  DECLARE v_last BIGINT UNSIGNED;
+  DECLARE v_last, v_lock_changes BIGINT UNSIGNED;
 
   SELECT COUNT(*), COALESCE(MAX(b.failure_count), 0) INTO v_aside, v_failures
     FROM billing_entitlement_balances AS b FORCE INDEX (ix_balances_failures)
@@ -31,7 +32,9 @@ BEGIN
   -- The counter, as the newest of the rows may have been pruned.
   SELECT n.last_sequence_no INTO v_last FROM billing_limit_change_counter AS n WHERE n.id = 1;
 
+  SELECT COUNT(*) INTO v_lock_changes FROM billing_entitlement_lock_changes AS l FORCE INDEX (ix_lock_changes_subject);
+
   SELECT v_aside AS balances_aside, v_failures AS highest_failure_count, v_due AS balances_due,
          COALESCE(TIMESTAMPDIFF(MICROSECOND, v_oldest_at, v_now) DIV 1000, 0) AS oldest_due_milliseconds,
-         v_last AS last_sequence_no, v_unnumbered AS unnumbered_changes;
+         v_last AS last_sequence_no, v_unnumbered AS unnumbered_changes, v_lock_changes AS lock_changes;
 END

@@ -7,13 +7,13 @@ use consumable::config::{
 use consumable::database::{Database, Release};
 use consumable::{gateway, serve};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 
 /// Serve a database that `consumable migrate` has brought to this release.
 ///
-/// Ends with Ctrl-C or SIGTERM: requests under way finish, for ten seconds at most.
+/// Ends with Ctrl-C or SIGTERM: requests under way finish, for ten seconds at most. The second ends it at once, with exit code 1.
 #[derive(Args)]
 pub struct Serve {
     #[command(flatten)]
@@ -74,18 +74,26 @@ pub(super) fn raise_file_limit() {
     }
 }
 
-/// Ends with Ctrl-C or SIGTERM.
+/// Ends with Ctrl-C or SIGTERM. The next one then ends the process at once.
 pub(super) async fn told_to_stop() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => terminate.recv().await,
-            // Without it, there is still Ctrl-C.
-            Err(_) => std::future::pending().await,
-        }
+    // Both from here on: one that comes while the first is being obeyed counts, too. Without one of them there is still the other.
+    let mut signals = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+    next(&mut signals).await;
+    tracing::info!("stopping: requests under way have ten seconds to finish, unless I am told once more");
+    tokio::spawn(async move {
+        next(&mut signals).await;
+        tracing::warn!("stopped at once, as I was told twice");
+        std::process::exit(1);
+    });
+}
+
+async fn next([interrupt, terminate]: &mut [Option<Signal>; 2]) {
+    let one = async |signal: &mut Option<Signal>| match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => (),
-        _ = terminated => (),
+        () = one(interrupt) => (),
+        () = one(terminate) => (),
     }
-    tracing::info!("stopping: requests under way have ten seconds to finish");
 }

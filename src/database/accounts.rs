@@ -11,7 +11,7 @@ use crate::error::Error;
 pub(super) const OWNER: &str = "'consumable_owner'@'localhost'";
 
 /// Append-only tables: the owner may insert and read, so that no procedure can ever change what happened.
-const LEDGER: [&str; 11] = [
+const LEDGER: [&str; 12] = [
     "billing_entitlement_grants",
     "billing_entitlement_revocations",
     "billing_entitlement_consumptions",
@@ -20,6 +20,7 @@ const LEDGER: [&str; 11] = [
     "billing_entitlement_settlement_grants",
     "billing_entitlement_hold_resolutions",
     "billing_resource_changes",
+    "billing_entitlement_lock_changes",
     "billing_purchase_lines",
     "billing_purchase_references",
     "billing_purchase_grants",

@@ -6,6 +6,7 @@ use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, DriverError, Params, Row};
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
 use super::{Database, decode};
 use crate::error::Error;
@@ -15,6 +16,10 @@ const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a call is sent when it loses a deadlock, waits too long for a lock, or loses its connection, or its server the primacy.
 const ATTEMPTS: u32 = 5;
+
+/// A call that took this long is told, with its connection: the number by which the server's process list, its slow log and
+/// `sys.innodb_lock_waits` call it.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How long a missing procedure is waited for: a deployment replaces it within milliseconds, or within a second when an
 /// open transaction holds it.
@@ -54,20 +59,37 @@ impl Database {
             }
         };
         let statement = format!("CALL {procedure}({})", vec!["?"; places].join(","));
+        let begun = Instant::now();
+        let mut sent = Sent::default();
+        let calling = self.call_until_final(procedure, &statement, &params, &mut sent);
+        let span = tracing::debug_span!("call", procedure);
         // A future that is dropped takes its connection with it, so that no late answer meets the next caller.
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
             () = self.hosts.silence() => Err(Error::Unavailable("the server is silent".into())),
-            called = timeout(deadline, self.call_until_final(procedure, &statement, &params)) => match called {
+            called = timeout(deadline, calling.instrument(span)) => match called {
                 Ok(outcome) => outcome,
                 Err(_) => Err(Error::Unavailable(format!(
                     "{procedure} did not answer within {deadline:?}"
                 ))),
             },
+        };
+        let elapsed = begun.elapsed();
+        let (Sent { connection, times }, milliseconds) = (sent, elapsed.as_millis());
+        match elapsed < SLOW {
+            true => tracing::debug!(procedure, connection, times, milliseconds, "called"),
+            false => tracing::warn!(procedure, connection, times, milliseconds, "a call was slow"),
         }
+        outcome
     }
 
-    async fn call_until_final(&self, procedure: &str, statement: &str, params: &Params) -> Result<ResultSets, Error> {
+    async fn call_until_final(
+        &self,
+        procedure: &str,
+        statement: &str,
+        params: &Params,
+        sent: &mut Sent,
+    ) -> Result<ResultSets, Error> {
         let mut failures = 0;
         let mut missing_since = None;
         loop {
@@ -80,6 +102,8 @@ impl Database {
                 }
                 outcome => outcome?,
             };
+            sent.connection = conn.id();
+            sent.times += 1;
             let error = match self.hosts.during(term, send(&mut conn, statement, params)).await {
                 Ok(sets) => {
                     self.hosts.heard();
@@ -155,6 +179,13 @@ async fn leave_no_transaction(mut conn: Conn, procedure: &str) -> Result<(), Err
     Err(Error::Internal(format!(
         "{procedure} left a transaction open, which was rolled back"
     )))
+}
+
+/// How a call was sent: on which connection last, and how often.
+#[derive(Default)]
+struct Sent {
+    connection: u32,
+    times: u32,
 }
 
 enum Remedy {

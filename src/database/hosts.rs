@@ -1,16 +1,17 @@
 //! The hosts of a database URL: one server, or the members of a group.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::select_ok;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, Pool};
+use mysql_async::{Conn, Metrics, Opts, Pool};
 use tokio::time::timeout;
 
 use super::group::{Group, Term};
 use super::pulse::Pulse;
-use super::{ACQUIRE_DEADLINE, decode, supported, tls};
+use super::{ACQUIRE_DEADLINE, Connections, decode, supported, tls};
 use crate::config;
 use crate::error::Error;
 
@@ -139,6 +140,19 @@ impl Pools {
     /// A connection to the server of `term`.
     pub async fn get_conn(&self, term: Term) -> mysql_async::Result<Conn> {
         self.0[term.place].get_conn().await
+    }
+
+    /// The connections of all, now.
+    pub fn connections(&self) -> Connections {
+        let sum = |count: fn(&Metrics) -> &AtomicUsize| {
+            let of_each = self.0.iter().map(|pool| count(&pool.metrics()).load(Ordering::Relaxed));
+            of_each.sum()
+        };
+        Connections {
+            open: sum(|metrics| &metrics.connection_count),
+            idle: sum(|metrics| &metrics.connections_in_pool),
+            waiting: sum(|metrics| &metrics.active_wait_requests),
+        }
     }
 
     /// Closes the idle connections, and waits for those in use.

@@ -65,6 +65,17 @@ pub struct Database {
     waits_again: bool,
 }
 
+/// How a pool's connections are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Those there are.
+    pub open: usize,
+    /// Those that nobody uses.
+    pub idle: usize,
+    /// Callers that wait for one.
+    pub waiting: usize,
+}
+
 impl Database {
     /// Opens the pool, after asking the server whether it is one we know.
     ///
@@ -105,6 +116,11 @@ impl Database {
     /// [`Error::Unavailable`] when a connection could not be closed in an orderly way.
     pub async fn disconnect(self) -> Result<(), Error> {
         self.pool.disconnect().await.map_err(decode)
+    }
+
+    /// The connections of the pool, now.
+    pub fn connections(&self) -> Connections {
+        self.pool.connections()
     }
 
     async fn connection(&self, term: Term) -> Result<Conn, Error> {

@@ -10,6 +10,7 @@ pub(super) mod refusal;
 mod workspace_tokens;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -270,8 +271,9 @@ async fn limitations(request: Request) -> Answer {
 async fn refresh(request: Request) -> Answer {
     request.caller(Needs::Admin).await?;
     let entity = request.entity().await?;
+    let begun = Instant::now();
     let rows = entitlement::recompute(&request.gateway.database, entity.id).await?;
-    request.gateway.meters.recomputed();
+    request.gateway.meters.recomputed(begun.elapsed());
     request.gateway.relay.written();
     Ok(json(StatusCode::OK, &views::Limitations::new(entity, rows)))
 }

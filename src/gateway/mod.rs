@@ -41,6 +41,7 @@ use crate::procedures::entitlement::{LimitationsRequest, SubjectLimitations};
 use crate::relay::Relay;
 
 pub use caller::Secret;
+pub use problem::codes;
 use request::first_of;
 pub use server::listen;
 pub use tokens::Tokens;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub relay: Relay,
     /// What uses are decided by.
     pub lanes: Lanes,
+    /// The connections that those call by.
+    pub lanes_database: Database,
     /// What the gateway does is counted here.
     pub meters: Arc<Meters>,
 }
@@ -71,6 +74,7 @@ pub struct Gateway {
     database: Database,
     relay: Relay,
     lanes: Lanes,
+    lanes_database: Database,
     /// Whose a key is, as it is being asked.
     holders: Arc<shared::Shared<[u8; 32], Option<Holder>>>,
     limitations: Arc<gathered::Gathered<LimitationsRequest, Option<SubjectLimitations>>>,
@@ -104,6 +108,7 @@ impl Gateway {
             database,
             relay: parts.relay,
             lanes: parts.lanes,
+            lanes_database: parts.lanes_database,
             holders: Arc::default(),
             limitations: Arc::default(),
             tokens: secrets.tokens,

@@ -119,7 +119,7 @@ struct Body<'a> {
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
     detail: &'a str,
-    #[schema(schema_with = codes)]
+    #[schema(schema_with = code_words)]
     code: &'a str,
     details: &'a Map<String, Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -288,11 +288,19 @@ impl ToSchema for Problem {
 }
 
 /// Every code that an answer can have.
-fn codes() -> RefOr<Schema> {
-    let rules = catalogue().iter().map(|entry| entry.code.as_str());
+pub fn codes() -> Vec<&'static str> {
+    let rules = Code::ALL.iter().map(|code| code.name());
     let transports = Transport::ALL.iter().map(|transport| row(*transport).0);
-    words(&rules.chain(transports).collect::<Vec<_>>())
+    rules.chain(transports).collect()
 }
+
+fn code_words() -> RefOr<Schema> {
+    words(&codes())
+}
+
+/// The code of an answer that is a problem, for whoever counts it.
+#[derive(Debug, Clone, Copy)]
+pub struct AnsweredWith(pub &'static str);
 
 impl Reply for Problem {
     fn into_response(self) -> Response {
@@ -301,6 +309,7 @@ impl Reply for Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.0.header);
+        response.extensions_mut().insert(AnsweredWith(self.0.code));
         response
     }
 }

@@ -38,6 +38,12 @@ const BACKFILL_CHANGES: u64 = 10_000;
 /// Frames between a reader's task and its connection. The connection's own buffer comes on top.
 const FRAMES: usize = 8;
 
+/// Milliseconds after which readers come again when the gateway stops: as long as a restart takes …
+const COME_AGAIN_AFTER: u32 = 500;
+
+/// … and spread over so many more, for there may be thousands.
+const COME_AGAIN_WITHIN: u32 = 2_000;
+
 /// What can be heard of.
 const TOPIC: &str = "workspace_billing_limits";
 
@@ -162,7 +168,8 @@ async fn events(request: Request) -> Answer {
             () = reader.run(start) => (),
             () = closed.closed() => (),
             () = sleep(lifetime) => (),
-            () = told_to_stop(&mut shutdown) => (),
+            // Others, and this gateway's next run, are there for it; not all of them in the same instant.
+            () = told_to_stop(&mut shutdown) => reader.say_come_again(),
         }
     });
 
@@ -281,6 +288,14 @@ impl Reader {
         self.told = self.subscription.position();
         self.send(format!("id: {}\nevent: {RESYNC}\ndata: {{}}\n\n", self.told))
             .await
+    }
+
+    /// Tells the reader in how many milliseconds to come again. Who has not read what was told before finds the end of the stream.
+    fn say_come_again(&self) {
+        let random = getrandom::u32().unwrap_or_default() % COME_AGAIN_WITHIN;
+        let _ = self
+            .frames
+            .try_send(format!("retry: {}\n\n", COME_AGAIN_AFTER + random));
     }
 
     async fn send(&self, frame: String) -> Result<(), Ended> {

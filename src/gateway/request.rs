@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use warp::filters::BoxedFilter;
-use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName};
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::{Reply, Response};
 use warp::{Buf, Filter};
@@ -40,6 +40,9 @@ pub const CURSOR_CHARACTERS: usize = 160;
 
 /// Characters of the key under which a write is done once.
 pub const IDEMPOTENCY_KEY_CHARACTERS: usize = 128;
+
+/// What names a request: given by the caller, or made by the server, which puts it there.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Which page of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +125,12 @@ impl Request {
             return Problem::method("GET, HEAD").into_response();
         }
         handler(self).await.unwrap_or_else(Problem::into_response)
+    }
+
+    /// The request's id, as the log has it and the answer will.
+    pub fn id(&self) -> &str {
+        let id = self.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        id.unwrap_or_default()
     }
 
     /// The method.

@@ -15,7 +15,8 @@ use warp::{Filter, path};
 use super::description::{Description, Operation};
 use super::request::{Answer, Request, request};
 use super::{Gateway, MAX_READERS};
-use crate::meters::{DatabaseFigures, OwnFigures};
+use crate::database::Database;
+use crate::meters::{Connections, DatabaseFigures, OwnFigures};
 use crate::procedures::operator::{self, Health};
 
 /// How long what the database said counts: whoever asks more often costs it nothing more.
@@ -46,15 +47,30 @@ async fn metrics(request: Request) -> Answer {
     let database = gateway.figures.look(gateway).await;
     let readers = MAX_READERS - gateway.readers.available_permits();
     let own = OwnFigures {
-        readers: u32::try_from(readers).unwrap_or(u32::MAX),
+        readers: number(readers),
         relay_lag: gateway.relay.lag(),
-        waiting: u32::try_from(gateway.lanes.waiting()).unwrap_or(u32::MAX),
+        waiting: number(gateway.lanes.waiting()),
+        calls: connections(&gateway.database),
+        lanes: connections(&gateway.lanes_database),
     };
     let text = gateway.meters.render(own, database);
     let mut response = text.into_response();
     let content_type = HeaderValue::from_static(CONTENT);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     Ok(response)
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn connections(database: &Database) -> Connections {
+    let pool = database.connections();
+    Connections {
+        open: number(pool.open),
+        idle: number(pool.idle),
+        waiting: number(pool.waiting),
+    }
 }
 
 /// What the database last said of itself.
@@ -97,5 +113,6 @@ fn figures(health: Health, position: u64) -> DatabaseFigures {
         outbox_lag: u32::try_from(untold)
             .unwrap_or(u32::MAX)
             .saturating_add(health.unnumbered_changes),
+        lock_changes: health.lock_changes,
     }
 }

@@ -25,7 +25,8 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, Request};
 use warp::reply::{Reply, Response};
 
-use super::problem::{Problem, Transport};
+use super::problem::{AnsweredWith, Problem, Transport};
+use super::request::REQUEST_ID;
 use super::told_to_stop;
 use crate::meters::Meters;
 
@@ -173,7 +174,7 @@ async fn connection(
 /// One request with all that is the same for every route: its id, its span, its bound, and an answer even to a panic.
 async fn handle<S, B>(
     routes: S,
-    request: Request<B>,
+    mut request: Request<B>,
     in_flight: Arc<Semaphore>,
     meters: Arc<Meters>,
 ) -> Result<Response, Infallible>
@@ -181,6 +182,7 @@ where
     S: Service<Request<B>, Response = Response, Error = Infallible>,
 {
     let id = request_id(request.headers());
+    request.headers_mut().insert(REQUEST_ID, id.clone());
     // The path without the query: that may hold an access token.
     let span = tracing::info_span!(
         "request",
@@ -209,18 +211,21 @@ where
         let status = response.status().as_u16();
         let elapsed = begun.elapsed();
         meters.answered(&path, status, elapsed);
+        if let Some(AnsweredWith(code)) = response.extensions().get() {
+            meters.denied(code);
+        }
         tracing::debug!(status, ?elapsed, "answered");
         response
     };
     let mut response = answer.instrument(span).await;
-    response.headers_mut().insert("x-request-id", id);
+    response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)
 }
 
 /// The caller's own id for the request, if it can be one, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let is_id = |id: &HeaderValue| (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    if let Some(id) = headers.get("x-request-id").filter(|id| is_id(id)) {
+    if let Some(id) = headers.get(REQUEST_ID).filter(|id| is_id(id)) {
         return id.clone();
     }
     // Without a source of randomness the ids are all the same, and still ids.

@@ -107,6 +107,7 @@ impl Request {
             return Ok((entity, found.limitations));
         }
         let settled = entitlement::limitations(&self.gateway.database, subject_id, None, held_only).await?;
-        Ok((entity, settled))
+        self.gateway.meters.refreshed(settled.refreshed);
+        Ok((entity, settled.rows))
     }
 }

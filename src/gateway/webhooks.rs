@@ -21,6 +21,7 @@ use super::problem::{Problem, Transport};
 use super::request::{Answer, Request, json, request};
 use super::wire::{self, Text, required, text};
 use crate::error::Code;
+use crate::meters::Repeated;
 use crate::procedures::billing::purchases;
 
 /// Seconds by which a signature may be older or younger than this machine's clock. A copy that somebody recorded is worth
@@ -93,6 +94,9 @@ async fn stripe(mut request: Request) -> Answer {
         return Err(Problem::rule(Code::EventNotApplied, &detail));
     }
     let outcome = received.outcome;
+    if outcome == "replayed" {
+        request.gateway.meters.repeated(Repeated::Event);
+    }
     Ok(json(
         StatusCode::OK,
         &Receipt {

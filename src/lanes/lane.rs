@@ -1,10 +1,12 @@
 //! One lane: a queue, and the calls that it is emptied by.
 
 use std::collections::HashMap;
+use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::queue::{Queue, Waiting};
 use crate::database::Database;
@@ -142,10 +144,29 @@ fn fail(requests: impl IntoIterator<Item = Waiting>, error: &Error) {
     }
 }
 
+/// The ids of a call's requests, so that whoever sees the call in the log, or in the server, finds them.
+struct Ids<'a>(&'a [Waiting]);
+
+impl Display for Ids<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let mut before: Option<&str> = None;
+        for id in self.0.iter().filter_map(|waiting| waiting.request_id.as_deref()) {
+            // Those of a batch have one id, and most often stand together.
+            if before != Some(id) {
+                out.write_str(if before.is_some() { " " } else { "" })?;
+                out.write_str(id)?;
+            }
+            before = Some(id);
+        }
+        Ok(())
+    }
+}
+
 /// Decides requests in one call, and tells each what became of it.
 async fn decide(database: &Database, requests: Vec<Waiting>) -> Result<(), Failure> {
     let encoded: Vec<&EncodedRequest> = requests.iter().map(|waiting| &waiting.request).collect();
-    let decided = match entitlement::consume(database, &encoded).await {
+    let span = tracing::info_span!("lane", ids = %Ids(&requests));
+    let decided = match entitlement::consume(database, &encoded).instrument(span).await {
         Ok(decided) => decided,
         Err(error) => return Err(Failure { error, requests }),
     };

@@ -55,8 +55,9 @@ impl Lanes {
                 let (answer, decided) = oneshot::channel();
                 pieces[self.place(request.subject_id)].push(Waiting {
                     subject_id: request.subject_id,
-                    request: encoded,
                     items: request.items.len(),
+                    request_id: request.request_id,
+                    request: encoded,
                     answer,
                 });
                 decided

@@ -33,6 +33,8 @@ pub(super) type Decided = Result<Vec<Outcome>, Error>;
 pub(super) struct Waiting {
     /// Whose line it stands in.
     pub subject_id: u64,
+    /// What the log calls it.
+    pub request_id: Option<String>,
     pub request: EncodedRequest,
     pub items: usize,
     pub answer: oneshot::Sender<Decided>,
@@ -165,12 +167,14 @@ mod tests {
         let consume = ConsumeRequest {
             subject_id,
             usage_event_key: Some(key.to_owned()),
+            request_id: None,
             items: vec![item; items],
         };
         let (answer, waits) = oneshot::channel();
         let request = consume.encode().unwrap();
         let waiting = Waiting {
             subject_id,
+            request_id: None,
             request,
             items,
             answer,

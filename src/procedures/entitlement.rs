@@ -14,7 +14,7 @@ use mysql_async::prelude::FromRow;
 use mysql_async::{FromRowError, Row};
 use serde::Serialize;
 
-use crate::database::Database;
+use crate::database::{Database, ResultSets};
 use crate::error::{Code, Error};
 use crate::procedures::billing::BillableEntity;
 
@@ -123,6 +123,25 @@ fn rule(problem: &str) -> Error {
         .unwrap_or_else(|| Error::Internal(format!("a procedure answered {problem:?}")))
 }
 
+/// What a read gives, and how many balances were due before it, which it settled first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh<T> {
+    /// What it gives.
+    pub rows: Vec<T>,
+    /// Balances that were due.
+    pub refreshed: u32,
+}
+
+/// Takes the rows of a read, and how many balances it refreshed, which it says only where there were some.
+fn fresh<T: FromRow>(mut sets: ResultSets) -> Result<Fresh<T>, Error> {
+    let rows = sets.rows()?;
+    let refreshed = match sets.remaining() {
+        0 => 0,
+        _ => sets.row::<(u32,)>()?.0,
+    };
+    Ok(Fresh { rows, refreshed })
+}
+
 /// What a subject may use now: of every active definition, or of those that were ever granted to it or used by it.
 ///
 /// # Errors
@@ -132,11 +151,11 @@ pub async fn limitations(
     subject_id: u64,
     code: Option<&str>,
     held_only: bool,
-) -> Result<Vec<Limitation>, Error> {
-    database
+) -> Result<Fresh<Limitation>, Error> {
+    let sets = database
         .call("entitlement_limitations_v1", (subject_id, code, held_only))
-        .await?
-        .rows()
+        .await?;
+    fresh(sets)
 }
 
 /// Whose limitations are asked for.

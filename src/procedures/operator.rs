@@ -18,9 +18,10 @@ pub struct Health {
     pub last_sequence_no: u64,
     /// 10,000 at most.
     pub unnumbered_changes: u32,
+    pub lock_changes: u64,
 }
 
-/// Asks what is set aside, what is due, and where the outbox stands.
+/// Asks what is set aside, what is due, where the outbox stands, and how many locks came or went.
 ///
 /// # Errors
 /// As [`Database::call`].

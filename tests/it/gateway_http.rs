@@ -251,8 +251,13 @@ async fn the_end_is_orderly() {
     until(async || dba.query_first::<u32, _>(waiting).await.unwrap() != Some(0)).await;
 
     let stopping = gateway.stop();
-    // What was told before may still be under way; then the stream ends.
-    while events.next().await.is_some() {}
+    // What was told before may still be under way; then it is told when to come again, and the stream ends.
+    let mut last = None;
+    while let Some(frame) = events.next().await {
+        last = Some(frame);
+    }
+    let retry = last.expect("a last word").retry;
+    assert!((500..2_500).contains(&retry.parse().unwrap_or(0)), "{retry:?}");
     until(async || tokio::net::TcpStream::connect(gateway.address()).await.is_err()).await;
     assert!(!stopping.is_finished());
     holder.query_drop("COMMIT").await.unwrap();

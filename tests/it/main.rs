@@ -2,6 +2,7 @@
 
 mod accounts;
 mod archive;
+mod backup;
 mod billing;
 mod call;
 mod callers;
@@ -26,8 +27,10 @@ mod realtime;
 mod redeploy;
 mod scaffold;
 mod scheduler;
+mod serve;
 mod support;
 mod tls;
 mod tokens;
+mod upgrade;
 mod verify;
 mod webhooks;

@@ -1,6 +1,7 @@
 //! `POST /api/billing/consume/batch`: many uses, of many subjects, in one request. Each is answered on its own.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json as value};
@@ -15,6 +16,7 @@ use crate::gateway::description::{Description, Operation, shapes};
 use crate::gateway::problem::{Problem, Transport};
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::wire::{self, Object, required};
+use crate::meters::{Enforced, Repeated};
 use crate::procedures::billing::{self, Subject};
 use crate::procedures::entitlement::ConsumeRequest;
 
@@ -83,7 +85,11 @@ pub(super) async fn batch(mut request: Request) -> Answer {
         let text = format!("must be an array of 1 to {MAX_REQUESTS} requests");
         return Err(Problem::field("requests", &text));
     }
-    let mut read: Vec<Result<Read, Problem>> = requests.into_iter().map(|Object(fields)| self::read(fields)).collect();
+    let id = request.id();
+    let mut read: Vec<Result<Read, Problem>> = requests
+        .into_iter()
+        .map(|Object(fields)| self::read(fields, id))
+        .collect();
     name_subjects(&request, &mut read).await?;
 
     let (mut calls, mut forms) = (Vec::new(), Vec::new());
@@ -98,7 +104,10 @@ pub(super) async fn batch(mut request: Request) -> Answer {
             Err(problem) => results.push(Some(problem)),
         }
     }
+    let meters = &request.gateway.meters;
+    let begun = Instant::now();
     let answers = request.gateway.lanes.consume_all(calls).await;
+    meters.enforced(Enforced::Consume, begun.elapsed());
     // Not one of them was decided: that is no answer to a batch.
     if let (Some(Err(error)), true) = (answers.first(), answers.iter().all(Result::is_err)) {
         return Err(error.clone().into());
@@ -112,8 +121,9 @@ pub(super) async fn batch(mut request: Request) -> Answer {
         Some(problem) => Outcome::Problem(problem),
         None => match answers.next() {
             Some(Ok(answer)) => {
-                if !answer.replayed {
-                    uses += answer.consumptions.len();
+                match answer.replayed {
+                    true => meters.repeated(Repeated::Consume),
+                    false => uses += answer.consumptions.len(),
                 }
                 let status = StatusCode::OK.as_u16();
                 Outcome::Accepted { status, answer }
@@ -125,14 +135,19 @@ pub(super) async fn batch(mut request: Request) -> Answer {
     let answer = BatchAnswer {
         results: results.collect(),
     };
+    for result in &answer.results {
+        if let Outcome::Problem(problem) = result {
+            meters.denied(problem.code());
+        }
+    }
     if uses > 0 {
-        request.gateway.meters.consumed(uses);
+        meters.consumed(uses);
         request.gateway.relay.written();
     }
     Ok(json(StatusCode::OK, &answer))
 }
 
-fn read(mut fields: Map<String, Value>) -> Result<Read, Problem> {
+fn read(mut fields: Map<String, Value>, request_id: &str) -> Result<Read, Problem> {
     let subject = subject(&mut fields)?;
     let mut body: Consume = wire::read(Value::Object(fields))?;
     let Some(key) = body.usage_event_key.take() else {
@@ -144,6 +159,7 @@ fn read(mut fields: Map<String, Value>) -> Result<Read, Problem> {
     let consume = ConsumeRequest {
         subject_id: 0,
         usage_event_key: Some(key.0),
+        request_id: Some(request_id.to_owned()),
         items,
     };
     Ok(Read { subject, form, consume })

@@ -1,5 +1,7 @@
 //! `POST /api/billing/check` and `…/check/batch`: what a use would be answered now. Nothing is written.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as value};
 use utoipa::ToSchema;
@@ -14,6 +16,7 @@ use crate::gateway::problem::Problem;
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{AMOUNT_AT_MOST, Object, Text, Whole, required};
+use crate::meters::Enforced;
 use crate::procedures::entitlement::{self, CheckItem, CheckOutcome, Pair};
 
 /// Subjects of a batch, and codes of it, as many as the procedure takes.
@@ -175,16 +178,19 @@ pub async fn check(mut request: Request) -> Answer {
     let body: Check = request.json().await?;
     let (form, items) = body.into_items()?;
     let subject_id = request.subject_id(subject).await?;
-    let outcomes = entitlement::check(&request.gateway.database, subject_id, &items)
-        .await
-        .map_err(|error| failed(error, form))?;
+    let meters = &request.gateway.meters;
+    let begun = Instant::now();
+    let found = entitlement::check(&request.gateway.database, subject_id, &items).await;
+    meters.enforced(Enforced::Check, begun.elapsed());
+    let found = found.map_err(|error| failed(error, form))?;
+    meters.refreshed(found.refreshed);
     let mut answer = CheckAnswer {
         allowed: true,
         refused_by: None,
         reason: None,
-        limitations: Vec::with_capacity(outcomes.len()),
+        limitations: Vec::with_capacity(found.rows.len()),
     };
-    for outcome in outcomes {
+    for outcome in found.rows {
         let verdict = match outcome {
             CheckOutcome::Limit(verdict) => *verdict,
             CheckOutcome::Failed(error) => return Err(failed(error, form)),
@@ -197,6 +203,7 @@ pub async fn check(mut request: Request) -> Answer {
                 ..
             }) => {
                 if answer.allowed {
+                    meters.denied(code.name());
                     answer.refused_by = Some(verdict.limitation.code.clone());
                     answer.reason = Some(code.name());
                 }
@@ -252,7 +259,12 @@ pub async fn batch(mut request: Request) -> Answer {
     let codes = required("codes", body.codes)?;
     let codes: Vec<_> = codes.iter().map(|code| code.0.as_str()).collect();
     let amount = body.amount.map(|amount| amount.0);
-    let pairs = entitlement::check_batch(&request.gateway.database, &subject_ids, &codes, amount).await?;
-    let results = pairs.into_iter().map(PairAnswer::from).collect();
+    let meters = &request.gateway.meters;
+    let begun = Instant::now();
+    let found = entitlement::check_batch(&request.gateway.database, &subject_ids, &codes, amount).await;
+    meters.enforced(Enforced::Check, begun.elapsed());
+    let found = found?;
+    meters.refreshed(found.refreshed);
+    let results = found.rows.into_iter().map(PairAnswer::from).collect();
     Ok(json(StatusCode::OK, &BatchAnswer { results }))
 }

@@ -15,6 +15,7 @@ use crate::gateway::problem::Problem;
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{Instant, Metadata, Object, Text, Whole};
+use crate::meters::{Enforced, Repeated};
 use crate::procedures::entitlement::{ConsumeItem, ConsumeRequest, Outcome};
 
 /// What the route takes and answers.
@@ -171,13 +172,20 @@ pub(super) async fn consume(mut request: Request) -> Answer {
     let consume = ConsumeRequest {
         subject_id: request.subject_id(subject).await?,
         usage_event_key,
+        request_id: Some(request.id().to_owned()),
         items,
     };
-    let outcomes = request.gateway.lanes.consume(consume).await?;
-    let answer = accepted(outcomes, form)?;
-    if !answer.replayed {
-        request.gateway.meters.consumed(answer.consumptions.len());
-        request.gateway.relay.written();
+    let meters = &request.gateway.meters;
+    let begun = std::time::Instant::now();
+    let outcomes = request.gateway.lanes.consume(consume).await;
+    meters.enforced(Enforced::Consume, begun.elapsed());
+    let answer = accepted(outcomes?, form)?;
+    match answer.replayed {
+        true => meters.repeated(Repeated::Consume),
+        false => {
+            meters.consumed(answer.consumptions.len());
+            request.gateway.relay.written();
+        }
     }
     Ok(json(StatusCode::OK, &answer))
 }

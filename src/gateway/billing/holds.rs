@@ -1,5 +1,7 @@
 //! `/api/billing/holds/…`: amounts that are set aside for a while.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
 use utoipa::ToSchema;
@@ -14,6 +16,7 @@ use crate::gateway::description::{Description, Operation};
 use crate::gateway::request::{Answer, Request, json};
 use crate::gateway::views;
 use crate::gateway::wire::{Metadata, Text, Whole, text};
+use crate::meters::{Enforced, Repeated};
 use crate::procedures::entitlement::{self, Held, HoldFields, HoldOutcome};
 
 /// What the routes take and answer.
@@ -132,10 +135,10 @@ pub async fn make(mut request: Request) -> Answer {
         reason_code: text(&body.reason_code),
         metadata: body.metadata.as_ref().map(|metadata| &metadata.0),
     };
-    let outcome = entitlement::hold(&request.gateway.database, fields)
-        .await
-        .map_err(failed_at_key)?;
-    match outcome {
+    let begun = Instant::now();
+    let outcome = entitlement::hold(&request.gateway.database, fields).await;
+    request.gateway.meters.enforced(Enforced::Hold, begun.elapsed());
+    match outcome.map_err(failed_at_key)? {
         HoldOutcome::Refused(refusal) => Err(refused(*refusal)),
         HoldOutcome::Accepted(held) => {
             let status = match held.replayed {
@@ -169,8 +172,9 @@ pub async fn release(request: Request, hold_id: u64) -> Answer {
 }
 
 fn answer(request: &Request, status: StatusCode, held: Held) -> warp::reply::Response {
-    if !held.replayed {
-        request.gateway.relay.written();
+    match held.replayed {
+        true => request.gateway.meters.repeated(Repeated::Hold),
+        false => request.gateway.relay.written(),
     }
     json(status, &HoldAnswer::from(held))
 }

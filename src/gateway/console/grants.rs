@@ -20,6 +20,7 @@ use super::super::views::{self, List};
 use super::super::wire::{Instant, Text, Whole, required, text};
 use super::whose;
 use crate::error::Code;
+use crate::meters::Repeated;
 use crate::procedures::entitlement::{self, GrantFields};
 use crate::procedures::operator;
 
@@ -180,7 +181,10 @@ async fn grant(mut request: Request) -> Answer {
     let (grant, limitation) = entitlement::grant(&request.gateway.database, fields).await?;
     request.gateway.relay.written();
     let status = match grant.replayed {
-        true => StatusCode::OK,
+        true => {
+            request.gateway.meters.repeated(Repeated::Grant);
+            StatusCode::OK
+        }
         false => {
             request.gateway.meters.granted();
             StatusCode::CREATED

@@ -24,7 +24,7 @@ async fn status(path: &str, places: usize) -> u16 {
     });
     let request = Request::builder().uri(path).body(String::new()).unwrap();
     let in_flight = Arc::new(Semaphore::new(places));
-    let Ok(response) = handle(routes, request, in_flight, Arc::new(Meters::start())).await;
+    let Ok(response) = handle(routes, request, in_flight, Arc::new(Meters::start(&[]))).await;
     assert!(response.headers().contains_key("x-request-id"));
     response.status().as_u16()
 }
@@ -56,7 +56,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let running = tokio::spawn(run(listener, routes, bounds, Arc::new(Meters::start()), stopped));
+        let running = tokio::spawn(run(listener, routes, bounds, Arc::new(Meters::start(&[])), stopped));
         Served { address, stop, running }
     }
 

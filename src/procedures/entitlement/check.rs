@@ -4,7 +4,7 @@ use mysql_async::prelude::FromRow;
 use mysql_async::{FromRowError, Row};
 use serde::Serialize;
 
-use super::{Limitation, rule};
+use super::{Fresh, Limitation, fresh, rule};
 use crate::database::Database;
 use crate::error::Error;
 
@@ -73,10 +73,10 @@ pub struct Pair {
 ///
 /// # Errors
 /// `SUBJECT_NOT_FOUND`, `VALIDATION_FAILED` for the call as a whole, and as [`Database::call`].
-pub async fn check(database: &Database, subject_id: u64, items: &[CheckItem]) -> Result<Vec<CheckOutcome>, Error> {
+pub async fn check(database: &Database, subject_id: u64, items: &[CheckItem]) -> Result<Fresh<CheckOutcome>, Error> {
     let items = serde_json::to_string(items)
         .map_err(|error| Error::Internal(format!("the items of a check have no JSON: {error}")))?;
-    database.call("entitlement_check_v1", (subject_id, items)).await?.rows()
+    fresh(database.call("entitlement_check_v1", (subject_id, items)).await?)
 }
 
 /// Says for up to 100 subjects and 100 codes whether each might use `amount` (1 if not said), in the order of both.
@@ -88,14 +88,14 @@ pub async fn check_batch(
     subject_ids: &[u64],
     codes: &[&str],
     amount: Option<i64>,
-) -> Result<Vec<Pair>, Error> {
+) -> Result<Fresh<Pair>, Error> {
     let list = |list: Result<String, serde_json::Error>| {
         list.map_err(|error| Error::Internal(format!("a list of a check has no JSON: {error}")))
     };
     let subject_ids = list(serde_json::to_string(subject_ids))?;
     let codes = list(serde_json::to_string(codes))?;
-    database
+    let sets = database
         .call("entitlement_check_batch_v1", (subject_ids, codes, amount))
-        .await?
-        .rows()
+        .await?;
+    fresh(sets)
 }

@@ -18,6 +18,8 @@ pub struct ConsumeRequest {
     pub subject_id: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_event_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     pub items: Vec<ConsumeItem>,
 }
 

@@ -159,6 +159,7 @@ fn use_of(subject_id: u64, key: &str) -> ConsumeRequest {
     ConsumeRequest {
         subject_id,
         usage_event_key: Some(key.to_owned()),
+        request_id: None,
         items: vec![item],
     }
 }

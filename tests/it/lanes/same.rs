@@ -47,6 +47,7 @@ fn request(rng: &mut Rng) -> ConsumeRequest {
     });
     ConsumeRequest {
         subject_id: 0,
+        request_id: None,
         items: items.collect(),
         usage_event_key: Some(format!("key-{}", rng.u32(0..300))),
     }
@@ -155,7 +156,7 @@ async fn lanes_answer_as_if_each_had_asked_by_himself() {
         let mut figures = Vec::new();
         for id in [together, alone] {
             let rows = limitations(&world.database, id, None, false).await.unwrap();
-            let rows = rows.into_iter().map(|row| {
+            let rows = rows.rows.into_iter().map(|row| {
                 (
                     row.code,
                     row.granted_amount,

@@ -26,6 +26,7 @@ fn resync(id: &str) -> Frame {
         id: id.into(),
         event: "resync".into(),
         data: "{}".into(),
+        ..Frame::default()
     }
 }
 

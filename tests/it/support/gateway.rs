@@ -237,6 +237,7 @@ pub struct Frame {
     pub id: String,
     pub event: String,
     pub data: String,
+    pub retry: String,
 }
 
 /// A reader of realtime events.
@@ -271,6 +272,7 @@ impl Events {
                         "id" => &mut frame.id,
                         "event" => &mut frame.event,
                         "data" => &mut frame.data,
+                        "retry" => &mut frame.retry,
                         _ => panic!("{line}"),
                     };
                     *place = value.to_owned();

@@ -15,3 +15,4 @@ pub mod shop;
 pub mod state;
 pub mod story;
 pub mod stripe;
+pub mod tools;

@@ -1,5 +1,7 @@
 //! `/metrics`: what is counted, and what the database says of itself.
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -177,6 +179,31 @@ async fn requests_readers_grants_and_uses_are_counted() {
         ("entitlement_grant_insert_total", "1"),
         ("entitlement_consumption_insert_total", "3"),
         ("entitlement_projection_recompute_total", "1"),
+        ("entitlement_recompute_duration_seconds_count{cause=\"refresh\"}", "1"),
+        ("entitlement_recompute_duration_seconds_count{cause=\"boundary\"}", "0"),
+        // Two uses, and a batch of two.
+        (
+            "entitlement_enforcement_duration_seconds_count{operation=\"consume\"}",
+            "3",
+        ),
+        (
+            "entitlement_enforcement_duration_seconds_count{operation=\"hold\"}",
+            "1",
+        ),
+        (
+            "entitlement_enforcement_duration_seconds_count{operation=\"check\"}",
+            "0",
+        ),
+        // One use alone, and one in the batch.
+        ("entitlement_dedupe_hit_total{operation=\"consume\"}", "2"),
+        ("entitlement_dedupe_hit_total{operation=\"hold\"}", "1"),
+        ("entitlement_dedupe_hit_total{operation=\"grant\"}", "0"),
+        ("entitlement_denial_total{code=\"NOT_FOUND\"}", "1"),
+        ("entitlement_denial_total{code=\"BILLING_LIMIT_EXCEEDED\"}", "0"),
+        ("entitlement_stale_balance_refresh_total", "0"),
+        ("entitlement_lock_state_transition_total", "0"),
+        ("consumable_plan_changes_failed_total", "0"),
+        ("consumable_pool_waiting_calls{pool=\"calls\"}", "0"),
         ("consumable_lane_call_requests_sum", "4"),
         ("consumable_lane_call_requests_count", "3"),
         ("consumable_lane_call_requests_bucket{le=\"1\"}", "2"),
@@ -252,9 +279,11 @@ async fn the_page_for_operators_lists_what_is_exported() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .collect();
-    let page = include_str!("../../docs/operating.md");
-    let listed: BTreeMap<&str, &str> = page
+    let page = include_str!("../../../docs/operating.md");
+    let (_, table) = page.split_once("| metric | kind |").unwrap();
+    let listed: BTreeMap<&str, &str> = table
         .lines()
+        .take_while(|line| line.starts_with('|') || line.starts_with(" of"))
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
         .map(|(name, rest)| (name, rest.split_once(" | ").unwrap().0))
         .collect();
@@ -287,7 +316,8 @@ async fn what_is_fine_costs_a_scrape_nothing() {
     }
     session.query_drop("CALL operator_health_v1()").await.unwrap();
     session.query_drop("FLUSH STATUS").await.unwrap();
-    let row: (u32, u32, u32, u64, u64, u32) = session.query_first("CALL operator_health_v1()").await.unwrap().unwrap();
+    let row: (u32, u32, u32, u64, u64, u32, u64) =
+        session.query_first("CALL operator_health_v1()").await.unwrap().unwrap();
     assert_eq!((row.0, row.1, row.2), (3, 4, 0));
     let reads: Vec<(String, u64)> = session
         .query("SHOW SESSION STATUS WHERE Variable_name LIKE 'Handler_read%' AND Value > 0")
