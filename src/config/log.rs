@@ -65,3 +65,19 @@ impl LogSetting {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_for_people_or_for_programs() {
+        let format = |word: &str| LogFormatSetting {
+            log_format: word.to_owned(),
+        };
+        assert!(format("json").is_json().unwrap());
+        assert!(!format("text").is_json().unwrap());
+        let sentence = format("JSON").is_json().unwrap_err().to_string();
+        assert!(sentence.starts_with("CONSUMABLE_LOG_FORMAT is \"JSON\""), "{sentence}");
+    }
+}

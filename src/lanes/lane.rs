@@ -71,7 +71,7 @@ impl Lane {
                 failure.tell();
                 continue;
             }
-            tracing::warn!(error = %failure.error, requests = failure.requests.len(), "a call of several uses failed, and is taken apart");
+            tracing::warn!(error = %failure.error, ids = %Ids(&failure.requests), "a call of several uses failed, and is taken apart");
             // Forgets those that have ended.
             while apart.try_join_next().is_some() {}
             for (subject_id, requests) in failure.by_subject() {

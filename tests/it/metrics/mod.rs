@@ -1,5 +1,6 @@
 //! `/metrics`: what is counted, and what the database says of itself.
 
+mod dashboard;
 mod rules;
 
 use std::collections::BTreeMap;
