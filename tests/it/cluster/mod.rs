@@ -6,6 +6,7 @@
 mod former;
 mod gateway;
 mod load;
+mod nobody;
 
 use std::sync::Arc;
 use std::time::Instant;
