@@ -30,6 +30,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a caller waits for a primary. A group has another one after some seven seconds; a call may take ten in all.
 const ELECTED_WITHIN: Duration = Duration::from_secs(8);
 
+/// A variable that only a server with the plugin has.
+const GROUP: &str = "SELECT @@group_replication_group_name";
+
 /// With it, a statement that reads a table waits for the group. It is not the level of the calls: those would wait at every statement.
 const BEFORE: &str = "SET @@SESSION.group_replication_consistency = 'BEFORE'";
 
@@ -232,12 +235,13 @@ async fn find(members: &[Opts], known: &Known) -> (usize, Conn) {
 async fn ask(member: &Opts) -> Result<Conn, String> {
     let unreachable = |error: mysql_async::Error| format!("cannot be asked ({error})");
     let mut session = Conn::new(member.clone()).await.map_err(unreachable)?;
-    match session.query_drop(BEFORE).await {
+    match session.query_drop(GROUP).await {
         Err(mysql_async::Error::Server(error)) if error.code == 1193 => {
             return Err("has no Group Replication".to_owned());
         }
         other => other.map_err(unreachable)?,
     }
+    session.query_drop(BEFORE).await.map_err(unreachable)?;
     let waits = waits(&mut session).await.map_err(unreachable)?;
     match session.query_first(PROOF).await.map_err(unreachable)? {
         Some(false) => (),

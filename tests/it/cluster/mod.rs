@@ -3,8 +3,10 @@
 //!
 //! `CONSUMABLE_TEST_CLUSTER=1 cargo test entitlement::` runs any other tests on such a group.
 
+mod former;
 mod gateway;
 mod load;
+mod nobody;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,8 +34,8 @@ enum Fault {
     Replaced,
 }
 
-/// A group with the release, and two gateways on it, whose workspaces they share.
-async fn serving() -> Option<(Cluster, Vec<Arc<Gateway>>)> {
+/// A group with the release, and an account for gateways.
+async fn prepared() -> Option<Cluster> {
     let cluster = Cluster::start().await?;
     let mut session = cluster.session(0).await;
     let create = format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci");
@@ -53,7 +55,12 @@ async fn serving() -> Option<(Cluster, Vec<Arc<Gateway>>)> {
     assert!(report.notices.is_empty() && !report.created.is_empty(), "{report:?}");
     assert_eq!(check(&operator, &release).await.unwrap(), []);
     make_gateway_account(&operator, "gateway", "calls").await.unwrap();
+    Some(cluster)
+}
 
+/// A group, and two gateways on it with workspaces that both serve.
+async fn serving() -> Option<(Cluster, Vec<Arc<Gateway>>)> {
+    let cluster = prepared().await?;
     let url = cluster.url("gateway:calls", DATABASE);
     let database = Database::connect(&url).await.unwrap();
     let secret = Secret::generate().unwrap();

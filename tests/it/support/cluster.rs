@@ -272,7 +272,7 @@ async fn has_plugin(program: &ServerProgram) -> bool {
 }
 
 /// Ports that nobody has now, and that no connection will be given: below those that the system gives.
-fn free_ports(number: usize) -> Vec<u16> {
+pub fn free_ports(number: usize) -> Vec<u16> {
     let mut held = Vec::new();
     while held.len() < number {
         held.extend(TcpListener::bind(("127.0.0.1", fastrand::u16(20_000..30_000))));
