@@ -94,8 +94,13 @@ async fn stepping(times: usize) {
         ahead.write_all_at(&step.to_ne_bytes(), 0).unwrap();
         let said: Option<f64> = session.query_first("SELECT UNIX_TIMESTAMP(NOW(3))").await.unwrap();
         let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let difference = said.unwrap() - here.as_secs_f64() - Duration::from_nanos(step.unsigned_abs()).as_secs_f64() * step.signum() as f64;
-        assert!(difference.abs() < 10.0, "the server's clock is where it was set: {difference}");
+        let difference = said.unwrap()
+            - here.as_secs_f64()
+            - Duration::from_nanos(step.unsigned_abs()).as_secs_f64() * step.signum() as f64;
+        assert!(
+            difference.abs() < 10.0,
+            "the server's clock is where it was set: {difference}"
+        );
         load.all_are_answered().await;
     }
     let count = load.end(&server).await;

@@ -23,7 +23,10 @@ async fn cut(times: usize) {
     load.all_are_answered().await;
     let count = load.end(&server).await;
     assert_eq!(count.cut, 0, "a gateway answers whatever becomes of its connections");
-    let beside = format!("{connections} connections, {} requests told to come again", count.refusals);
+    let beside = format!(
+        "{connections} connections, {} requests told to come again",
+        count.refusals
+    );
     count.tell("all connections to the database cut", times, &beside);
 }
 

@@ -68,7 +68,8 @@ async fn gateway_has_none(times: usize, outage: Outage) {
         holder.query_drop("START TRANSACTION").await.unwrap();
         let lock = "SELECT id FROM billable_entities WHERE id = 1 FOR UPDATE";
         holder.query_drop(lock).await.unwrap();
-        let balance = "SELECT subject_id FROM billing_entitlement_balances FORCE INDEX (PRIMARY) WHERE subject_id = 1 FOR UPDATE";
+        let balance =
+            "SELECT subject_id FROM billing_entitlement_balances FORCE INDEX (PRIMARY) WHERE subject_id = 1 FOR UPDATE";
         holder.query_drop(balance).await.unwrap();
         let crowd: Vec<_> = (0..CROWD)
             .map(|number| {

@@ -69,9 +69,7 @@ impl Gateway {
 
     /// A request of the service.
     pub fn get(&self, path: &str) -> RequestBuilder {
-        self.client
-            .get(format!("{}{path}", self.url))
-            .bearer_auth(self.service)
+        self.client.get(format!("{}{path}", self.url)).bearer_auth(self.service)
     }
 
     /// The status of a path, and how long that took.

@@ -110,7 +110,13 @@ impl Load {
 
     /// Waits until so many more uses were answered.
     pub async fn more(&self, uses: u64) {
-        let sum = || self.seen.answered.iter().map(|one| one.load(Ordering::Relaxed)).sum::<u64>();
+        let sum = || {
+            self.seen
+                .answered
+                .iter()
+                .map(|one| one.load(Ordering::Relaxed))
+                .sum::<u64>()
+        };
         let goal = sum() + uses;
         until("uses are answered", || sum() >= goal).await;
     }
@@ -123,14 +129,20 @@ impl Load {
             counters.map(|one| one.load(Ordering::Relaxed)).collect::<Vec<_>>()
         };
         let before = now();
-        until("each caller is answered", || before.iter().zip(now()).all(|(before, now)| *before < now)).await;
+        until("each caller is answered", || {
+            before.iter().zip(now()).all(|(before, now)| *before < now)
+        })
+        .await;
         begun.elapsed()
     }
 
     /// Waits until so many more were told to come again.
     pub async fn refused(&self, times: u64) {
         let goal = self.seen.refusals.load(Ordering::Relaxed) + times;
-        until("callers are refused", || self.seen.refusals.load(Ordering::Relaxed) >= goal).await;
+        until("callers are refused", || {
+            self.seen.refusals.load(Ordering::Relaxed) >= goal
+        })
+        .await;
     }
 
     /// How long the slowest refusal took since this was asked last.
@@ -181,7 +193,13 @@ impl Load {
 impl Count {
     /// Prints the row of a fault, and sees that nothing was lost or doubled.
     pub fn tell(&self, fault: &str, times: usize, beside: &str) {
-        let Count { answered, found, lost, doubled, .. } = self;
+        let Count {
+            answered,
+            found,
+            lost,
+            doubled,
+            ..
+        } = self;
         println!("\n| {fault} | {times} | {answered} | {found} | {lost} | {doubled} | {beside} |");
         assert_eq!((self.lost, self.doubled), (0, 0), "{fault}");
         assert!(self.answered > 0 && self.found >= self.answered, "{fault}");
@@ -220,7 +238,10 @@ impl Caller {
             let key = format!("load-{}-{use_no}", self.number);
             loop {
                 if self.seen.is_over.load(Ordering::Relaxed) {
-                    return Keys { answered, unanswered: Some(key) };
+                    return Keys {
+                        answered,
+                        unanswered: Some(key),
+                    };
                 }
                 match self.send(place, &key, use_no).await {
                     Heard::Accepted => break,

@@ -4,6 +4,7 @@
 mod clock;
 mod cut;
 mod exhausted;
+mod full;
 mod gateway;
 mod gateway_killed;
 mod load;
@@ -79,13 +80,22 @@ impl Outage {
         let ready = begun.elapsed();
         self.ready = self.ready.max(ready);
         let slower = self.back.max(ready);
-        assert!(slower < self.back_within, "back after {:?}, ready after {ready:?}", self.back);
+        assert!(
+            slower < self.back_within,
+            "back after {:?}, ready after {ready:?}",
+            self.back
+        );
     }
 }
 
 impl fmt::Display for Outage {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outage { refused, back, ready, .. } = self;
-        write!(out, "refused within {refused:.2?}, back within {back:.2?}, readiness {ready:.2?}")
+        let Outage {
+            refused, back, ready, ..
+        } = self;
+        write!(
+            out,
+            "refused within {refused:.2?}, back within {back:.2?}, readiness {ready:.2?}"
+        )
     }
 }

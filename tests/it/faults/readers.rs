@@ -109,7 +109,9 @@ async fn read(reader: Arc<Reader>, number: usize, client: Client, targets: Targe
             targets[place % targets.len()].clone()
         };
         let request = client
-            .get(format!("{url}/api/realtime/events?topic=workspace_billing_limits&surface=app"))
+            .get(format!(
+                "{url}/api/realtime/events?topic=workspace_billing_limits&surface=app"
+            ))
             .bearer_auth(key)
             .header("X-Workspace-Slug", format!("w{}", number % WORKSPACES))
             .header("Last-Event-ID", &last);

@@ -24,7 +24,8 @@ async fn restarts(times: usize, count: usize) {
     let streams: usize = readers.streams().iter().sum();
     let changes = readers.end(&server).await;
     assert!(streams > count, "readers came again");
-    let beside = format!("{changes} changes, each told once and in order to all of {count} readers, who had {streams} streams");
+    let beside =
+        format!("{changes} changes, each told once and in order to all of {count} readers, who had {streams} streams");
     counted.tell("kill -9 of mysqld, then of the gateway, with readers", times, &beside);
 }
 

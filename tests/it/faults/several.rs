@@ -61,23 +61,32 @@ async fn one_is_killed(times: usize, subjects: usize, count: usize) {
         let before = leased(&gateways).await;
         make_due(&mut session, 2 * time, subjects).await;
         due += subjects;
-        server.until("all is settled", &format!("SELECT ({SETTLED}) >= {due}")).await;
+        server
+            .until("all is settled", &format!("SELECT ({SETTLED}) >= {due}"))
+            .await;
         // A gateway counts what it settled a little after the commit.
         let mut after = leased(&gateways).await;
         while after.1 - before.1 < subjects as u64 {
             tokio::time::sleep(Duration::from_millis(20)).await;
             after = leased(&gateways).await;
         }
-        assert_eq!((after.0 - before.0, after.1 - before.1), (subjects as u64, subjects as u64));
+        assert_eq!(
+            (after.0 - before.0, after.1 - before.1),
+            (subjects as u64, subjects as u64)
+        );
         survivors_leased += subjects;
 
         // One is killed while they settle.
         make_due(&mut session, 2 * time + 1, subjects).await;
-        server.until("it has begun", &format!("SELECT ({SETTLED}) > {due}")).await;
+        server
+            .until("it has begun", &format!("SELECT ({SETTLED}) > {due}"))
+            .await;
         due += subjects;
         let place = time % GATEWAYS;
         gateways.remove(place).kill();
-        server.until("all is settled", &format!("SELECT ({SETTLED}) >= {due}")).await;
+        server
+            .until("all is settled", &format!("SELECT ({SETTLED}) >= {due}"))
+            .await;
         load.all_are_answered().await;
         if time + 1 < times {
             gateways.insert(place, Gateway::start(&server).await);

@@ -41,7 +41,8 @@ async fn application(mut session: Conn, number: usize, is_over: Arc<AtomicBool>)
             let work = async {
                 session.query_drop("START TRANSACTION").await?;
                 for code in codes {
-                    let request = json!([{"subjectId": subject, "usageEventKey": key, "items": [{"limitationCode": code}]}]);
+                    let request =
+                        json!([{"subjectId": subject, "usageEventKey": key, "items": [{"limitationCode": code}]}]);
                     let call = "CALL entitlement_consume_in_tx_v1(?, @not_accepted)";
                     session.exec_drop(call, (request.to_string(),)).await?;
                 }
@@ -103,13 +104,16 @@ impl Other {
             let key = format!("hold-{number}-{made}");
             let code = CODES[made as usize % CODES.len()];
             let hold = json!({"limitationCode": code, "amount": 2, "ttlSeconds": 600});
-            let answer = self.send("/api/billing/holds", &key, Some(number % WORKSPACES), &hold).await;
+            let answer = self
+                .send("/api/billing/holds", &key, Some(number % WORKSPACES), &hold)
+                .await;
             let id = &answer["hold"]["id"];
             let (end, body) = match made % 2 {
                 0 => ("commit", json!({"amount": 1})),
                 _ => ("release", json!({})),
             };
-            self.send(&format!("/api/billing/holds/{id}/{end}"), &key, None, &body).await;
+            self.send(&format!("/api/billing/holds/{id}/{end}"), &key, None, &body)
+                .await;
             made += 1;
         }
         made
@@ -123,7 +127,8 @@ impl Other {
             let plan = ["small", "large"][made as usize / 2 % 2];
             let assign = json!({"billableEntityId": entity, "planCode": plan});
             let key = format!("plan-{number}-{made}");
-            self.send("/api/console/billing/plan-assignments", &key, None, &assign).await;
+            self.send("/api/console/billing/plan-assignments", &key, None, &assign)
+                .await;
             let ends = chrono::Utc::now() + chrono::Duration::milliseconds(1_500);
             let grant = json!({"billableEntityId": entity, "code": CODES[made as usize % CODES.len()], "amount": 5, "kind": "promo",
                                "reason": "test", "expiresAt": ends.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()});
@@ -161,8 +166,12 @@ async fn storm(uses: u64) {
         key,
         is_over: is_over.clone(),
     };
-    let holds = (0..OTHERS).map(|number| tokio::spawn(other(server.service).hold(number))).collect();
-    let changes = (0..OTHERS).map(|number| tokio::spawn(other(server.admin).change(number))).collect();
+    let holds = (0..OTHERS)
+        .map(|number| tokio::spawn(other(server.service).hold(number)))
+        .collect();
+    let changes = (0..OTHERS)
+        .map(|number| tokio::spawn(other(server.admin).change(number)))
+        .collect();
     let load = Load::start(&server, &[&gateway.url], 32, &CODES);
     load.more(uses).await;
     is_over.store(true, Ordering::Relaxed);
@@ -174,7 +183,10 @@ async fn storm(uses: u64) {
     let committed: usize = applications.iter().map(|(keys, _)| keys.len()).sum();
     let deadlocks: u64 = applications.iter().map(|(_, deadlocks)| deadlocks).sum();
     let booked = "SELECT COUNT(*) FROM billing_entitlement_consumptions WHERE usage_event_key LIKE 'application-%'";
-    assert_eq!(session.query_first(booked).await.unwrap(), Some(committed * CODES.len()));
+    assert_eq!(
+        session.query_first(booked).await.unwrap(),
+        Some(committed * CODES.len())
+    );
     assert!(deadlocks > 0 && held > 0 && changed > 0, "it was no storm");
     let all: Option<u64> = session
         .query_first("SELECT count FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'")
@@ -190,7 +202,7 @@ async fn storm(uses: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_deadlocks_loses_nothing() {
-    storm(500).await;
+    storm(200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
