@@ -187,10 +187,9 @@ fn decode(error: mysql_async::Error) -> Error {
             // Too many connections, of all or of this account; locks that stayed taken.
             1040 | 1203 | 1226 | 1205 | 1213 => Error::Overloaded(server.to_string()),
             // No access, by this account or without TLS, no such database; the server is shutting down, read-only, offline, or has closed
-            // the session; its group did not let it commit.
-            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3032 | 3100 | 3101 | 3118 | 3159 | 3169 | 4031 => {
-                Error::Unavailable(server.to_string())
-            }
+            // the session; its group did not let it commit; it has no room on its disk for a table, a file, its log.
+            1044 | 1045 | 1049 | 1053 | 1290 | 1836 | 3032 | 3100 | 3101 | 3118 | 3159 | 3169 | 4031 | 1021 | 1026
+            | 1114 | 1598 => Error::Unavailable(server.to_string()),
             number => Error::from_signal(number, &server.message)
                 .unwrap_or_else(|| Error::Internal(format!("the server refused: {server}"))),
         },

@@ -1,5 +1,6 @@
 //! Calls that are shared. Whoever asks while the same is being asked already waits for the next call, together with all others who ask
-//! meanwhile: an answer is never older than its question, and a busy gateway asks the same thing once at a time.
+//! meanwhile: an answer is never older than its question, and a busy gateway asks the same thing once at a time. Only that there is no database
+//! is told at once to all who wait.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -79,6 +80,11 @@ impl<K: Eq + Hash, V: Clone> Line<K, V> {
         let mut asking = vec![first];
         while !asking.is_empty() {
             let answer = call().await;
+            if matches!(answer, Err(Error::Unavailable(_))) {
+                // Whoever asked meanwhile would only wait as long for the same.
+                let mut under_way = self.shared.under_way();
+                asking.extend(under_way.get_mut(&self.about).map(std::mem::take).unwrap_or_default());
+            }
             for one in asking {
                 // Some may have gone.
                 let _ = one.send(answer.clone());

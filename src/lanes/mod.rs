@@ -10,16 +10,21 @@ mod queue;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use self::lane::Lane;
 use self::queue::Waiting;
 use crate::database::Database;
 use crate::error::Error;
 use crate::procedures::entitlement::{ConsumeRequest, Outcome};
+
+/// How long a request waits for its decision, its place in line included. Past it the client has gone.
+const DECIDED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The lanes of a gateway. Cloning shares them.
 #[derive(Clone)]
@@ -46,7 +51,7 @@ impl Lanes {
         answers.pop().unwrap_or_else(|| Err(lost()))
     }
 
-    /// Decides requests, those of one subject in their order, and answers each by itself, in their order.
+    /// Decides requests, those of one subject in their order, and answers each by itself, in their order, within ten seconds.
     pub async fn consume_all(&self, requests: Vec<ConsumeRequest>) -> Vec<Result<Vec<Outcome>, Error>> {
         let mut pieces: Vec<Vec<Waiting>> = self.lanes.iter().map(|_| Vec::new()).collect();
         let mut submitted = Vec::with_capacity(requests.len());
@@ -66,10 +71,16 @@ impl Lanes {
         for (lane, piece) in self.lanes.iter().zip(pieces) {
             lane.submit(piece);
         }
+        let deadline = Instant::now() + DECIDED_WITHIN;
         let mut answers = Vec::with_capacity(submitted.len());
         for one in submitted {
             answers.push(match one {
-                Ok(decided) => decided.await.unwrap_or_else(|_| Err(lost())),
+                Ok(decided) => match timeout_at(deadline, decided).await {
+                    Ok(decided) => decided.unwrap_or_else(|_| Err(lost())),
+                    Err(_) => Err(Error::Unavailable(format!(
+                        "nothing was decided within {DECIDED_WITHIN:?}"
+                    ))),
+                },
                 Err(error) => Err(error),
             });
         }

@@ -12,6 +12,7 @@ use consumable::database::embedded::{EmbeddedError, EmbeddedServer, Progress, Se
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use crate::support::disk::on_small_disk;
 use crate::support::folder::fresh_folder;
 use crate::support::server::{server_program, shared_server};
 
@@ -397,27 +398,10 @@ async fn a_folder_that_cannot_be_made_is_named() {
     );
 }
 
-/// Runs a child on a disk of its own. The disk is mounted in the child's own namespace: it is gone when the child is, and
-/// needs no root. Gives what the child says, or nothing where this is not permitted.
+/// Runs a child on a disk of its own. Gives what the child says, or nothing where this is not permitted.
 fn refusal_on_small_disk(test: &str, size: &str) -> Option<String> {
-    let unshare = ["--user", "--map-root-user", "--mount"];
-    let mount = r#"mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@""#;
-    let permitted = Command::new("unshare")
-        .args(unshare)
-        .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
-        .status();
-    if !permitted.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: mounting a small disk is not permitted here");
-        return None;
-    }
     let folder = fresh_folder();
-    let wanted = child(test, folder.path());
-    let output = Command::new("unshare")
-        .args(unshare)
-        .args(["sh", "-c", mount, "on-small-disk", size])
-        .arg(folder.path())
-        .arg(wanted.get_program())
-        .args(wanted.get_args())
+    let output = on_small_disk(&child(test, folder.path()), folder.path(), size)?
         .env("CONSUMABLE_TEST_FOLDER", folder.path())
         .output()
         .expect("a child");

@@ -4,6 +4,7 @@
 mod clock;
 mod cut;
 mod exhausted;
+mod full;
 mod gateway;
 mod gateway_killed;
 mod load;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use std::{env, fs};
 
 use consumable::database::embedded::{EmbeddedServer, Progress, ServerProgram, Storage};
 use consumable::database::{Database, Release, make_gateway_account, migrate};
@@ -24,24 +25,50 @@ pub const WORKSPACES: usize = 8;
 /// Limits of each workspace, of which no load uses all.
 pub const CODES: [&str; 2] = ["ai.credits", "annuity.calculations.monthly"];
 
-/// Where the database's folder lies in the data folder.
-const DATA: &str = "mysql/data";
-
 /// The account that may only call.
 pub const ACCOUNT: &str = "gateway";
 
 const PASSWORD: &str = "of the gateways of tests";
 
+/// A process that runs as the child of a test finds the test's seed there.
+pub const SEED: &str = "CONSUMABLE_TEST_SEED";
+
+/// The file of the seed with its keys.
+const KEYS: &str = "keys";
+
 /// A data folder with all that a test begins with, made once and copied for each.
-struct Seed {
-    folder: TempDir,
+pub struct Seed {
+    folder: PathBuf,
     service: String,
     admin: String,
+    _own: Option<TempDir>,
 }
 
-async fn seed() -> &'static Seed {
-    static SEED: OnceCell<Seed> = OnceCell::const_new();
-    SEED.get_or_init(|| async {
+impl Seed {
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn of_parent(folder: PathBuf) -> Seed {
+        let keys = fs::read_to_string(folder.join(KEYS)).unwrap();
+        let (service, admin) = keys.split_once('\n').unwrap();
+        Seed {
+            service: service.to_owned(),
+            admin: admin.to_owned(),
+            folder,
+            _own: None,
+        }
+    }
+}
+
+/// The seed of this test run.
+pub async fn seed() -> &'static Seed {
+    static MADE: OnceCell<Seed> = OnceCell::const_new();
+    MADE.get_or_init(|| async {
+        if let Some(folder) = env::var_os(SEED) {
+            return Seed::of_parent(folder.into());
+        }
         let folder = fresh_folder();
         let server = start(&server_program().await, folder.path()).await;
         let url = server.database("consumable").await.unwrap();
@@ -70,10 +97,12 @@ async fn seed() -> &'static Seed {
         }
         session.disconnect().await.unwrap();
         server.stop().await.unwrap();
+        fs::write(folder.path().join(KEYS), keys.join("\n")).unwrap();
         Seed {
-            folder,
+            folder: folder.path().to_path_buf(),
             admin: keys.pop().unwrap(),
             service: keys.pop().unwrap(),
+            _own: Some(folder),
         }
     })
     .await
@@ -111,9 +140,10 @@ impl Server {
     /// One that `program` runs in `folder`, which does not exist yet.
     pub async fn start_in(folder: &Path, program: &ServerProgram) -> Server {
         let seed = seed().await;
+        // With all their room: a server does not expect that what it has laid out is missing when it writes there.
         let copied = Command::new("cp")
-            .args(["-a", "--sparse=always"])
-            .arg(seed.folder.path())
+            .args(["-a", "--sparse=never"])
+            .arg(seed.folder())
             .arg(folder)
             .status()
             .unwrap();
@@ -141,20 +171,17 @@ impl Server {
         Conn::new(Opts::from_url(&self.url).unwrap()).await
     }
 
-    /// Where its tables and logs lie.
-    pub fn data(&self) -> PathBuf {
-        self.folder.join(DATA)
-    }
-
     /// Sends its process a signal.
     pub fn signal(&self, signal: Signal) {
         let process = self.running.as_ref().unwrap().process();
         kill_process(Pid::from_raw(process as i32).unwrap(), signal).unwrap();
     }
 
-    /// `kill -9`. Returns when it is gone.
+    /// `kill -9`, unless it has ended by itself. Returns when it is gone.
     pub async fn kill(&mut self) {
-        self.signal(Signal::KILL);
+        let process = self.running.as_ref().unwrap().process();
+        // Its number stays its own until its guard has gone.
+        let _ = kill_process(Pid::from_raw(process as i32).unwrap(), Signal::KILL);
         self.running.take().unwrap().stop().await.unwrap();
     }
 

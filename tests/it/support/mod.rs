@@ -4,6 +4,7 @@ pub mod cast;
 pub mod cluster;
 pub mod copies;
 pub mod database;
+pub mod disk;
 pub mod folder;
 pub mod gateway;
 pub mod hold;
