@@ -2,6 +2,7 @@
 //!
 //! Sizes that nobody has to choose (pool, deadlines) are constants where they are used, with their reasons.
 
+mod rate;
 mod tls;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
+pub use rate::{KeyRateSetting, Rate};
 pub use tls::{SslMode, Tls};
 
 /// A setting that is missing or wrong: one sentence that names it.

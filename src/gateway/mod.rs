@@ -12,6 +12,7 @@ mod description;
 mod health;
 mod page;
 mod problem;
+mod rates;
 mod realtime;
 mod request;
 mod scaffold;
@@ -32,6 +33,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use crate::config::Rate;
 use crate::database::{Database, Release};
 use crate::lanes::Lanes;
 use crate::meters::Meters;
@@ -71,6 +73,8 @@ pub struct Gateway {
     /// Whose a key is, as it is being asked.
     holders: Arc<shared::Shared<[u8; 32], Option<Holder>>>,
     tokens: Tokens,
+    /// What each caller may still send; none: whatever he likes.
+    rates: Option<rates::Rates>,
     readiness: health::Readiness,
     figures: scrape::Figures,
     meters: Arc<Meters>,
@@ -86,7 +90,8 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to `database`, which `database_url` names and which should have `release`, with `parts`, which somebody
-    /// else runs. What callers prove themselves by is checked with `secrets`. When `shutdown` becomes true it stops: see
+    /// else runs. What callers prove themselves by is checked with `secrets`, and how
+    /// much each sends with `rate`. When `shutdown` becomes true it stops: see
     /// [`Gateway::serve`].
     pub fn new(
         database: Database,
@@ -94,6 +99,7 @@ impl Gateway {
         release: Release,
         parts: Parts,
         secrets: Secrets,
+        rate: Option<Rate>,
         shutdown: watch::Receiver<bool>,
     ) -> Gateway {
         Gateway {
@@ -102,6 +108,7 @@ impl Gateway {
             lanes: parts.lanes,
             holders: Arc::default(),
             tokens: secrets.tokens,
+            rates: rate.map(rates::Rates::new),
             webhook_secrets: secrets.webhooks,
             readiness: health::Readiness::new(database_url, release),
             figures: scrape::Figures::default(),
