@@ -4,6 +4,7 @@
 
 mod hosts;
 mod log;
+mod rate;
 mod tls;
 
 use std::net::SocketAddr;
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-pub use log::{LogFormatSetting, LogSetting};
-
 pub use hosts::urls;
+pub use log::{LogFormatSetting, LogSetting};
+pub use rate::{KeyRateSetting, Rate};
 pub use tls::{SslMode, Tls};
 
 /// A setting that is missing or wrong: one sentence that names it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::config::Rate;
 use crate::database::{self, Database, Difference, Release, Weight};
 use crate::error::Error;
 use crate::gateway::{self, Gateway, Parts, Secrets, Tokens};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub token_secrets: Vec<String>,
     /// What the payment provider signs its events with: any of these; none: no event is believed.
     pub webhook_secrets: Vec<String>,
+    /// What each caller may send; none: whatever he likes.
+    pub key_rate: Option<Rate>,
 }
 
 /// Serves on `listener` until `shutdown` completes, then lets requests under way finish, for ten seconds at most.
@@ -77,6 +80,7 @@ pub async fn serve(
             tokens: Tokens::new(&settings.token_secrets),
             webhooks: settings.webhook_secrets,
         },
+        settings.key_rate,
         stopped.clone(),
     );
     // What is settled is told to readers at once, not at the relay's next poll.

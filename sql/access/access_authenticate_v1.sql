@@ -5,7 +5,7 @@
 -- Locks        the key's row, at most once a minute.
 -- Idempotency  reads only, but for the mark.
 -- Parameters   p_key_sha256  32 bytes
--- Results      one row: id, name, role; none where no key that is not revoked has this hash.
+-- Results      one row: id, name, role; none where no key that holds has this hash.
 -- Errors       none.
 -- Cost         one row.
 CREATE PROCEDURE access_authenticate_v1(
@@ -20,7 +20,7 @@ BEGIN
 
   SELECT k.id, k.last_used_at INTO v_id, v_last_used_at
     FROM billing_api_keys AS k
-   WHERE k.key_sha256 = p_key_sha256 AND k.revoked_at IS NULL;
+   WHERE k.key_sha256 = p_key_sha256 AND (k.revoked_at IS NULL OR k.revoked_at > UTC_TIMESTAMP(3));
   IF v_id IS NOT NULL AND COALESCE(v_last_used_at < UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE, TRUE) THEN
     UPDATE billing_api_keys AS k SET k.last_used_at = UTC_TIMESTAMP(3) WHERE k.id = v_id;
   END IF;

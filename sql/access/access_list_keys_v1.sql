@@ -6,7 +6,7 @@
 -- Idempotency  reads only.
 -- Parameters   p_after_id  the last id of the page before; 0 for the first
 --              p_limit     rows at most, 1 to 1,000
--- Results      a row per key, by id: id, name, role, created_at, last_used_at, revoked_at.
+-- Results      a row per key, by id: id, name, role, created_at, last_used_at, revoked_at, which may be to come.
 -- Errors       VALIDATION_FAILED.
 -- Cost         the rows that it returns.
 CREATE PROCEDURE access_list_keys_v1(

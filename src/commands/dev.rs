@@ -102,6 +102,7 @@ pub async fn run(options: &Dev) -> Result<(), Failure> {
         lanes: options.lanes.count()?,
         token_secrets: options.token.secrets()?,
         webhook_secrets: Vec::new(),
+        key_rate: None,
     };
     if !address.ip().is_loopback() {
         return Err(Failure::Work(format!(

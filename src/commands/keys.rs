@@ -12,7 +12,7 @@ use super::Failure;
 /// Rows that are asked for at a time.
 const PAGE: u32 = 1_000;
 
-/// Make, list and revoke the keys with which services and operators call the gateway.
+/// Make, list, replace and revoke the keys with which services and operators call the gateway.
 ///
 /// A key is shown once, when it is made: the database keeps only its SHA-256.
 #[derive(Args)]
@@ -38,6 +38,16 @@ enum Command {
     List {
         #[command(flatten)]
         database: DatabaseSetting,
+    },
+    /// Make a key in the place of another, which holds for a while longer. The last line printed is the new key alone.
+    Rotate {
+        #[command(flatten)]
+        database: DatabaseSetting,
+        /// The number in the list of the key that is replaced.
+        id: u64,
+        /// How many hours the old key still holds: 0 to 720. Time for the new one to reach all who use it.
+        #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=720))]
+        overlap_hours: u32,
     },
     /// Revoke a key: it is refused from the next request on.
     Revoke {
@@ -67,8 +77,7 @@ pub async fn run(keys: &Keys) -> Result<(), Failure> {
                 Role::Service => "service",
                 Role::Admin => "admin",
             };
-            let secret =
-                Secret::generate().map_err(|error| Failure::Work(format!("no randomness for a key: {error}")))?;
+            let secret = secret()?;
             let database = Database::connect(database.url()?).await?;
             let key = access::create_key(&database, name, role, secret.sha256()).await?;
             database.disconnect().await?;
@@ -95,6 +104,22 @@ pub async fn run(keys: &Keys) -> Result<(), Failure> {
             }
             database.disconnect().await?;
         }
+        Command::Rotate {
+            database,
+            id,
+            overlap_hours,
+        } => {
+            let secret = secret()?;
+            let database = Database::connect(database.url()?).await?;
+            let key = access::rotate_key(&database, *id, secret.sha256(), overlap_hours * 3_600).await?;
+            database.disconnect().await?;
+            let until = instant(Some(key.replaced_until));
+            println!(
+                "Key {} of {} ({}), in the place of key {id}, which holds until {until}:",
+                key.id, key.name, key.role
+            );
+            println!("{}", secret.reveal());
+        }
         Command::Revoke { database, id } => {
             let database = Database::connect(database.url()?).await?;
             let key = access::revoke_key(&database, *id).await?;
@@ -107,6 +132,10 @@ pub async fn run(keys: &Keys) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn secret() -> Result<Secret, Failure> {
+    Secret::generate().map_err(|error| Failure::Work(format!("no randomness for a key: {error}")))
 }
 
 fn line(id: &str, role: &str, created: &str, last_used: &str, revoked: &str, name: &str) -> String {

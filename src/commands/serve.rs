@@ -2,7 +2,7 @@
 
 use clap::Args;
 use consumable::config::{
-    DatabaseSetting, LanesSetting, ListenSetting, TickSetting, TokenSetting, WebhookSecretsSetting,
+    DatabaseSetting, KeyRateSetting, LanesSetting, ListenSetting, TickSetting, TokenSetting, WebhookSecretsSetting,
 };
 use consumable::database::{Database, Release};
 use consumable::{gateway, serve};
@@ -28,6 +28,8 @@ pub struct Serve {
     token: TokenSetting,
     #[command(flatten)]
     webhook_secrets: WebhookSecretsSetting,
+    #[command(flatten)]
+    key_rate: KeyRateSetting,
 }
 
 /// Serves until it is told to stop.
@@ -39,6 +41,7 @@ pub async fn run(options: &Serve) -> Result<(), Failure> {
         lanes: options.lanes.count()?,
         token_secrets: options.token.secrets()?,
         webhook_secrets: options.webhook_secrets.secrets()?,
+        key_rate: options.key_rate.rate()?,
     };
     let release = Release::embedded()?;
     if settings.token_secrets.is_empty() {

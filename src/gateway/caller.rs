@@ -1,12 +1,13 @@
 //! Who calls, by what proof, and what he may.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::problem::{Problem, Transport};
+use super::rates::Whose;
 use super::request::Request;
 use super::tokens::WorkspaceUser;
 use crate::procedures::access;
@@ -92,6 +93,13 @@ impl Caller {
         }
     }
 
+    fn whose(&self) -> Whose {
+        match self {
+            Caller::Service(key) | Caller::Admin(key) => Whose::Key(key.id),
+            Caller::Workspace(user) => Whose::Workspace(user.workspace_slug.clone()),
+        }
+    }
+
     fn may(&self, needs: Needs) -> bool {
         match self {
             Caller::Admin(_) => true,
@@ -106,7 +114,7 @@ impl Request {
     /// request's subject is the token's workspace.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` without a valid proof, whatever is wrong with it; `FORBIDDEN` when the caller may not do what
+    /// `UNAUTHENTICATED` without a valid proof, whatever is wrong with it; `KEY_RATE_EXCEEDED`; `FORBIDDEN` when the caller may not do what
     /// `needs` says; and what the database reports.
     pub async fn caller(&self, needs: Needs) -> Result<Caller, Problem> {
         let credentials = self.header("authorization").ok().flatten();
@@ -155,6 +163,12 @@ impl Request {
                 _ => Caller::Service(holder),
             }
         };
+        // Only who has proved something is counted: nobody else can use up what is his, or fill what is kept.
+        if let Some(rates) = &self.gateway.rates
+            && !rates.admit(caller.whose(), Instant::now())
+        {
+            return Err(Problem::transport(Transport::KeyRateExceeded, ""));
+        }
         match caller.may(needs) {
             true => Ok(caller),
             false => Err(Problem::transport(Transport::Forbidden, "")),

@@ -13,6 +13,7 @@ mod gathered;
 mod health;
 mod page;
 mod problem;
+mod rates;
 mod realtime;
 mod request;
 mod scaffold;
@@ -33,6 +34,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use crate::config::Rate;
 use crate::database::{Database, Release};
 use crate::lanes::Lanes;
 use crate::meters::Meters;
@@ -79,6 +81,8 @@ pub struct Gateway {
     holders: Arc<shared::Shared<[u8; 32], Option<Holder>>>,
     limitations: Arc<gathered::Gathered<LimitationsRequest, Option<SubjectLimitations>>>,
     tokens: Tokens,
+    /// What each caller may still send; none: whatever he likes.
+    rates: Option<rates::Rates>,
     readiness: health::Readiness,
     figures: scrape::Figures,
     meters: Arc<Meters>,
@@ -94,7 +98,8 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to `database`, which `database_url` names and which should have `release`, with `parts`, which somebody
-    /// else runs. What callers prove themselves by is checked with `secrets`. When `shutdown` becomes true it stops: see
+    /// else runs. What callers prove themselves by is checked with `secrets`, and how
+    /// much each sends with `rate`. When `shutdown` becomes true it stops: see
     /// [`Gateway::serve`].
     pub fn new(
         database: Database,
@@ -102,6 +107,7 @@ impl Gateway {
         release: Release,
         parts: Parts,
         secrets: Secrets,
+        rate: Option<Rate>,
         shutdown: watch::Receiver<bool>,
     ) -> Gateway {
         Gateway {
@@ -112,6 +118,7 @@ impl Gateway {
             holders: Arc::default(),
             limitations: Arc::default(),
             tokens: secrets.tokens,
+            rates: rate.map(rates::Rates::new),
             webhook_secrets: secrets.webhooks,
             readiness: health::Readiness::new(database_url, release),
             figures: scrape::Figures::default(),

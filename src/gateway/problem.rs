@@ -36,12 +36,13 @@ pub enum Transport {
     Overloaded,
     NotReady,
     PreconditionRequired,
+    KeyRateExceeded,
     TokensNotConfigured,
 }
 
 impl Transport {
     /// Every row.
-    const ALL: [Transport; 16] = [
+    const ALL: [Transport; 17] = [
         Transport::MalformedJson,
         Transport::SubjectRequired,
         Transport::Unauthenticated,
@@ -57,6 +58,7 @@ impl Transport {
         Transport::Overloaded,
         Transport::NotReady,
         Transport::PreconditionRequired,
+        Transport::KeyRateExceeded,
         Transport::TokensNotConfigured,
     ];
 }
@@ -86,6 +88,7 @@ const fn row(transport: Transport) -> (&'static str, u16, &'static str) {
             428,
             "The request must say which version it edits",
         ),
+        Transport::KeyRateExceeded => ("KEY_RATE_EXCEEDED", 429, "This caller sends more requests than one may"),
         Transport::NotReady => ("NOT_READY", 503, "The service is not ready"),
         Transport::TokensNotConfigured => (
             "TOKENS_NOT_CONFIGURED",
@@ -146,9 +149,11 @@ impl Problem {
         let problem = Problem::new(code, status, title, detail);
         match transport {
             Transport::Unauthenticated => problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
-            Transport::DatabaseUnavailable | Transport::Overloaded | Transport::NotReady => {
-                problem.retry_after(RETRY_SECONDS)
-            }
+            Transport::DatabaseUnavailable
+            | Transport::Overloaded
+            | Transport::NotReady
+            // One more is always his within a second.
+            | Transport::KeyRateExceeded => problem.retry_after(RETRY_SECONDS),
             _ => problem,
         }
     }

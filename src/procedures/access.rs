@@ -70,6 +70,30 @@ pub async fn list_keys(database: &Database, after_id: u64, limit: u32) -> Result
     database.call("access_list_keys_v1", (after_id, limit)).await?.rows()
 }
 
+/// An API key that was made in the place of another.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[allow(missing_docs, reason = "the columns of access_rotate_key_v1")]
+pub struct RotatedKey {
+    pub id: u64,
+    pub name: String,
+    pub role: String,
+    pub replaced_until: NaiveDateTime,
+}
+
+/// Makes an API key from the SHA-256 of its secret, in the place of another, which holds for `overlap_seconds` longer: 30 days at most.
+///
+/// # Errors
+/// `VALIDATION_FAILED`, `API_KEY_NOT_FOUND`, and as [`Database::call`].
+pub async fn rotate_key(
+    database: &Database,
+    key_id: u64,
+    key_sha256: [u8; 32],
+    overlap_seconds: u32,
+) -> Result<RotatedKey, Error> {
+    let params = (key_id, key_sha256.as_slice(), overlap_seconds);
+    database.call("access_rotate_key_v1", params).await?.row()
+}
+
 /// Ends an API key from the next request on.
 ///
 /// # Errors

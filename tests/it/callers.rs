@@ -1,6 +1,7 @@
 //! Who gets in: every route, and every caller. One table, which is held complete against the description.
 
 mod forged;
+mod rates;
 mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};

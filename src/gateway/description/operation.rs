@@ -13,7 +13,7 @@ use crate::gateway::problem::{Problem, Transport};
 use crate::gateway::request::{CURSOR_CHARACTERS, IDEMPOTENCY_KEY_CHARACTERS, PAGE_AT_MOST, PAGE_DEFAULT};
 
 /// Codes whose answers say when to try again, always.
-const RETRIED: [&str; 3] = ["DATABASE_UNAVAILABLE", "NOT_READY", "OVERLOADED"];
+const RETRIED: [&str; 4] = ["DATABASE_UNAVAILABLE", "KEY_RATE_EXCEEDED", "NOT_READY", "OVERLOADED"];
 
 /// An operation that is being described.
 pub struct Operation {
@@ -91,7 +91,11 @@ impl Operation {
                 Needs::Service | Needs::Admin => value!([{"key": []}]),
             },
         );
-        self.fails(&[Transport::Unauthenticated, Transport::Forbidden])
+        self.fails(&[
+            Transport::Unauthenticated,
+            Transport::Forbidden,
+            Transport::KeyRateExceeded,
+        ])
     }
 
     /// By whom else it may be asked for: the name of a security scheme.

@@ -8,7 +8,7 @@ mod refusals;
 
 use std::collections::BTreeSet;
 
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Map, Value, json};
 
 use crate::law::{documents::must_be, files, read};
@@ -55,7 +55,11 @@ fn text(value: Value) -> String {
 
 /// Sends a request that must be refused with a code, in words that are known.
 pub async fn is_told(code: &str, request: RequestBuilder) {
-    let response = request.send().await.unwrap();
+    is_said(code, request.send().await.unwrap()).await;
+}
+
+/// The same of an answer.
+pub async fn is_said(code: &str, response: Response) {
     let mut answer = Map::new();
     answer.insert("status".into(), response.status().as_u16().into());
     for name in HEADERS {

@@ -1,12 +1,14 @@
 //! What goes wrong before and beside the rules.
 
+use consumable::config::Rate;
+use consumable::serve::Settings;
 use mysql_async::prelude::Queryable;
 use reqwest::Method;
 use serde_json::json;
 
-use super::is_told;
+use super::{is_said, is_told};
 use crate::support::database::TestDatabase;
-use crate::support::gateway::{TOKEN_SECRET, TestGateway};
+use crate::support::gateway::{TOKEN_SECRET, TestGateway, settings};
 
 const LIMITATIONS: &str = "/api/billing/limitations";
 const CONSUME: &str = "/api/billing/consume";
@@ -50,6 +52,31 @@ async fn no_secret_for_tokens() {
         .json(&token);
     is_told("TOKENS_NOT_CONFIGURED", mint).await;
     assert!(!TOKEN_SECRET.is_empty(), "other gateways have one");
+}
+
+#[tokio::test]
+async fn no_room_for_one_caller() {
+    let test = TestDatabase::migrated().await;
+    let url = test.gateway_url();
+    let key_rate = Some(Rate {
+        per_second: 1,
+        at_once: 1,
+    });
+    let gateway = TestGateway::with(test, &url, Settings { key_rate, ..settings() }).await;
+    let plans = || {
+        gateway
+            .request(Method::GET, "/api/console/billing/plans")
+            .bearer_auth(&gateway.admin)
+    };
+    // However long each takes, of some at once there is one too many.
+    let refused = loop {
+        let answers = futures_util::future::join_all((0..8).map(|_| plans().send())).await;
+        let mut answers = answers.into_iter().map(Result::unwrap);
+        if let Some(refused) = answers.find(|answer| answer.status() == 429) {
+            break refused;
+        }
+    };
+    is_said("KEY_RATE_EXCEEDED", refused).await;
 }
 
 #[tokio::test]

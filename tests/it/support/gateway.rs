@@ -31,6 +31,18 @@ pub const WEBHOOK_SECRETS: [&str; 2] = ["whsec_old_0123456789abcdef", "whsec_new
 /// What the gateways of tests sign workspace tokens by.
 pub const TOKEN_SECRET: &str = "the secret of the gateways of tests";
 
+/// What the gateways of tests are set to, unless a test says otherwise.
+pub fn settings() -> Settings {
+    let owned = |secrets: &[&str]| secrets.iter().map(|secret| (*secret).to_owned()).collect();
+    Settings {
+        tick: TICK,
+        lanes: LANES,
+        token_secrets: owned(&[TOKEN_SECRET]),
+        webhook_secrets: owned(&WEBHOOK_SECRETS),
+        key_rate: None,
+    }
+}
+
 /// A gateway with a service key and an admin key.
 pub struct TestGateway {
     pub test: TestDatabase,
@@ -52,7 +64,7 @@ impl TestGateway {
 
     /// A gateway that reaches the database by `database_url`.
     pub async fn on(test: TestDatabase, database_url: &str) -> TestGateway {
-        TestGateway::with_secrets(test, database_url, &[TOKEN_SECRET], &WEBHOOK_SECRETS).await
+        TestGateway::with(test, database_url, settings()).await
     }
 
     /// The same, whose workspace tokens are by the first secrets, and which believes events that are signed with one of the others.
@@ -64,11 +76,15 @@ impl TestGateway {
     ) -> TestGateway {
         let owned = |secrets: &[&str]| secrets.iter().map(|secret| (*secret).to_owned()).collect();
         let settings = Settings {
-            tick: TICK,
-            lanes: LANES,
             token_secrets: owned(tokens),
             webhook_secrets: owned(webhooks),
+            ..settings()
         };
+        TestGateway::with(test, database_url, settings).await
+    }
+
+    /// The same with these settings.
+    pub async fn with(test: TestDatabase, database_url: &str, settings: Settings) -> TestGateway {
         let database = consumable::database::Database::connect(database_url).await.unwrap();
         let mut keys = Vec::new();
         for role in ["service", "admin"] {
