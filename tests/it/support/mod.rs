@@ -12,4 +12,5 @@ pub mod session;
 pub mod shop;
 pub mod story;
 pub mod stripe;
+pub mod told;
 pub mod tools;
