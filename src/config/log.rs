@@ -71,7 +71,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_for_people_or_for_programs() {
+    fn a_wrong_log_setting_is_one_sentence() {
+        let filter = LogSetting { log: "info,=".into() }.filter();
+        assert!(filter.unwrap_err().to_string().starts_with("RUST_LOG is"));
         let format = |word: &str| LogFormatSetting {
             log_format: word.to_owned(),
         };

@@ -59,8 +59,11 @@ const STORY: &[&str] = &[
     "CALL entitlement_lease_due_v1(100)",
 ];
 
-/// Uses of the story: subject, key, and what else the request was. Those of an older dump never change; a newer one may have more.
-const USES: &[(u64, &str, &[(&str, u64)])] = &[
+/// A use: subject, key, and how much of which limits.
+type Use = (u64, &'static str, &'static [(&'static str, u64)]);
+
+/// Uses of the story. Those of an older dump never change; a newer one may have more.
+const USES: &[Use] = &[
     (1, "use-1", &[("ai.credits", 20)]),
     (1, "use-2", &[("annuity.calculations.monthly", 3)]),
     (1, "use-3", &[("projects.max", 2)]),

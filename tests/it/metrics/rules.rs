@@ -54,11 +54,6 @@ async fn locks_that_come_and_go_are_counted_wherever_they_do() {
     let gateway = TestGateway::start().await;
     let entity = gateway.acme().await;
     let mut dba = gateway.test.session().await;
-    dba.query_drop(
-        "UPDATE billing_entitlement_definitions SET enforcement_mode = 'hard_lock_resource' WHERE code = 'projects.max'",
-    )
-    .await
-    .unwrap();
     let recount = async |count: u64| {
         let recount = gateway.as_service(Method::PUT, "/api/billing/resources/projects");
         let (status, body) = answer(recount.json(&json!({"count": count}))).await;
@@ -115,6 +110,7 @@ async fn locks_that_come_and_go_are_counted_wherever_they_do() {
         .map(|(code, state)| (code.as_str(), state.as_str()))
         .collect();
     assert_eq!(told, expected);
+    assert_eq!(crate::support::told::lock_differences(&mut dba).await, [""; 0]);
     until(&gateway, "all are counted", |scrape| {
         scrape["entitlement_lock_state_transition_total"] == "6"
     })

@@ -16,4 +16,5 @@ pub mod shop;
 pub mod state;
 pub mod story;
 pub mod stripe;
+pub mod told;
 pub mod tools;

@@ -6,6 +6,7 @@ use mysql_async::{Conn, Row, Value, params};
 use serde_json::{Value as Json, json};
 
 use super::database::TestDatabase;
+use super::told::lock_differences;
 
 /// The definitions that stories are told about, as columns of `billing_entitlement_definitions`.
 pub mod definition {
@@ -293,6 +294,7 @@ impl Story {
             .exec_drop("CALL entitlement_settle_v1(?)", (self.subject,))
             .await
             .unwrap();
+        assert_eq!(lock_differences(&mut self.session).await, [""; 0]);
         for archives in [false, true] {
             if archives {
                 self.archive().await;

@@ -23,6 +23,7 @@ use self::rules::{Anchor, Enforcement, Interval, Type};
 use self::run::{Difference, Run};
 use crate::support::database::TestDatabase;
 use crate::support::story::differences;
+use crate::support::told::lock_differences;
 
 /// Sequences of a plain `cargo test`.
 const SEQUENCES: u64 = 2_000;
@@ -209,4 +210,5 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
         found.len()
     );
     assert_eq!(found, Vec::<String>::new());
+    assert_eq!(lock_differences(&mut database.session().await).await, [""; 0]);
 }
