@@ -18,6 +18,7 @@ const LEDGER: [&str; 11] = [
     "billing_entitlement_settlement_grants",
     "billing_entitlement_settlements",
     "billing_entitlement_hold_resolutions",
+    "billing_entitlement_lock_changes",
     "billing_purchase_grants",
     "billing_purchase_lines",
     "billing_purchase_references",

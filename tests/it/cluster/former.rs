@@ -44,7 +44,7 @@ async fn consumed(database: &Database) -> i64 {
     let limitations = entitlement::limitations(database, ACME, Some("ai.credits"), false)
         .await
         .unwrap();
-    limitations[0].consumed_amount
+    limitations.rows[0].consumed_amount
 }
 
 #[tokio::test(flavor = "multi_thread")]

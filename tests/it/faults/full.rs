@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::gateway::Gateway;
 use super::load::Load;
 use super::server::{SEED, Server, seed};
-use super::{Outage, RELAXED};
+use super::RELAXED;
 use crate::support::disk::on_small_disk;
 use crate::support::folder::fresh_folder;
 use crate::support::server::server_program;
