@@ -76,34 +76,88 @@ impl Cluster {
             members: members.collect(),
             _alone: alone,
         };
-        let starting = cluster.members.iter().map(|member| member.start(&program, false));
-        for (place, server) in futures_util::future::join_all(starting).await.into_iter().enumerate() {
-            cluster.members[place].server = Some(server);
-        }
+        cluster.start_all().await;
         for place in 0..MEMBERS {
-            let mut session = cluster.session(place).await;
-            session.query_drop(RECOVERS).await.unwrap();
-            if place == 0 {
-                session
-                    .query_drop("SET GLOBAL group_replication_bootstrap_group = ON")
-                    .await
-                    .unwrap();
-            }
+            cluster.session(place).await.query_drop(RECOVERS).await.unwrap();
+        }
+        let mut session = cluster.session(0).await;
+        cluster.found(0).await;
+        for statement in RECOVERY {
+            session.query_drop(statement).await.unwrap();
+        }
+        cluster.join(&[1, 2]).await;
+        Some(cluster)
+    }
+
+    /// Starts all members, none of which takes part yet.
+    async fn start_all(&mut self) {
+        let starting = self.members.iter().map(|member| member.start(&self.program, false));
+        let servers = futures_util::future::join_all(starting).await;
+        for (member, server) in self.members.iter_mut().zip(servers) {
+            member.server = Some(server);
+        }
+    }
+
+    /// Makes a group of one member.
+    async fn found(&self, place: usize) {
+        let mut session = self.session(place).await;
+        for statement in [
+            "SET GLOBAL group_replication_bootstrap_group = ON",
+            "START GROUP_REPLICATION",
+            "SET GLOBAL group_replication_bootstrap_group = OFF",
+        ] {
+            session.query_drop(statement).await.unwrap();
+        }
+        self.until_primary(&[place]).await;
+    }
+
+    /// Lets members join it.
+    async fn join(&self, places: &[usize]) {
+        for place in places {
+            let mut session = self.session(*place).await;
             session.query_drop("START GROUP_REPLICATION").await.unwrap();
-            if place == 0 {
-                session
-                    .query_drop("SET GLOBAL group_replication_bootstrap_group = OFF")
+            self.until_secondary(*place).await;
+        }
+    }
+
+    /// `kill -9` of all members, as when the room loses power.
+    pub async fn kill_all(&mut self) {
+        for place in 0..MEMBERS {
+            self.signal(place, Signal::KILL);
+        }
+        for member in &mut self.members {
+            let server = member.server.take().expect("a member that runs");
+            server.stop().await.unwrap();
+        }
+    }
+
+    /// What an operator does then: starts all, and makes the group anew of the member that has all that the others have. Gives that one.
+    pub async fn make_anew(&mut self) -> usize {
+        self.start_all().await;
+        let mut have: Vec<String> = Vec::new();
+        for place in 0..MEMBERS {
+            let executed = "SELECT @@GLOBAL.gtid_executed";
+            have.extend(
+                self.session(place)
                     .await
-                    .unwrap();
-                cluster.until_primary(&[0]).await;
-                for statement in RECOVERY {
-                    session.query_drop(statement).await.unwrap();
-                }
-            } else {
-                cluster.until_secondary(place).await;
+                    .query_first::<String, _>(executed)
+                    .await
+                    .unwrap(),
+            );
+        }
+        let mut session = self.session(0).await;
+        let mut most = 0;
+        for place in 1..MEMBERS {
+            let has_more = "SELECT GTID_SUBSET(?, ?)";
+            let more: Option<bool> = session.exec_first(has_more, (&have[most], &have[place])).await.unwrap();
+            if more == Some(true) {
+                most = place;
             }
         }
-        Some(cluster)
+        self.found(most).await;
+        let others: Vec<usize> = (0..MEMBERS).filter(|place| *place != most).collect();
+        self.join(&others).await;
+        most
     }
 
     /// The primary's server, for a test run that knows nothing of groups. The others go on until the end of this process.
