@@ -131,33 +131,41 @@ impl Cluster {
         }
     }
 
-    /// What an operator does then: starts all, and makes the group anew of the member that has all that the others have. Gives that one.
+    /// What an operator does then: starts all, lets one have what it lacks from each of the others, and makes the group anew of that one,
+    /// which is given. Each may have something that no other has: what was committed on the primary may not have been applied elsewhere, and
+    /// what was agreed on may not have been committed there.
     pub async fn make_anew(&mut self) -> usize {
         self.start_all().await;
-        let mut have: Vec<String> = Vec::new();
-        for place in 0..MEMBERS {
-            let executed = "SELECT @@GLOBAL.gtid_executed";
-            have.extend(
-                self.session(place)
-                    .await
-                    .query_first::<String, _>(executed)
-                    .await
-                    .unwrap(),
-            );
-        }
-        let mut session = self.session(0).await;
-        let mut most = 0;
+        let mut founder = self.session(0).await;
         for place in 1..MEMBERS {
-            let has_more = "SELECT GTID_SUBSET(?, ?)";
-            let more: Option<bool> = session.exec_first(has_more, (&have[most], &have[place])).await.unwrap();
-            if more == Some(true) {
-                most = place;
+            let executed = "SELECT @@GLOBAL.gtid_executed";
+            let has: Option<String> = self.session(place).await.query_first(executed).await.unwrap();
+            let has = has.unwrap();
+            let port = self.members[place].port;
+            for statement in [
+                format!(
+                    "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = 'recovery', \
+                     SOURCE_PASSWORD = 'missed', GET_SOURCE_PUBLIC_KEY = 1, SOURCE_AUTO_POSITION = 1 FOR CHANNEL 'anew'"
+                ),
+                "START REPLICA FOR CHANNEL 'anew'".to_owned(),
+            ] {
+                founder.query_drop(statement).await.unwrap();
+            }
+            let late: Option<u8> = founder
+                .exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", (has, PATIENCE.as_secs()))
+                .await
+                .unwrap();
+            assert_eq!(late, Some(0), "what member {place} has does not come");
+            for statement in [
+                "STOP REPLICA FOR CHANNEL 'anew'",
+                "RESET REPLICA ALL FOR CHANNEL 'anew'",
+            ] {
+                founder.query_drop(statement).await.unwrap();
             }
         }
-        self.found(most).await;
-        let others: Vec<usize> = (0..MEMBERS).filter(|place| *place != most).collect();
-        self.join(&others).await;
-        most
+        self.found(0).await;
+        self.join(&[1, 2]).await;
+        0
     }
 
     /// The primary's server, for a test run that knows nothing of groups. The others go on until the end of this process.
@@ -201,10 +209,15 @@ impl Cluster {
     pub async fn until_secondary(&self, place: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.state(place).await != ("ONLINE".to_owned(), "SECONDARY".to_owned()) {
-            assert!(
-                Instant::now() < deadline,
-                "member {place} is no secondary within {PATIENCE:?}"
-            );
+            if Instant::now() > deadline {
+                let log = self.members[place].folder.path().join("mysql/error.log");
+                let said = std::fs::read_to_string(log).unwrap();
+                let last = said.len().saturating_sub(4_000);
+                panic!(
+                    "member {place} is no secondary within {PATIENCE:?}: {}",
+                    &said[said.ceil_char_boundary(last)..]
+                );
+            }
             sleep(Duration::from_millis(50)).await;
         }
     }
