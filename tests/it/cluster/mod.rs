@@ -32,6 +32,8 @@ enum Fault {
     StoodStill,
     /// An operator makes another member the primary.
     Replaced,
+    /// `kill -9` of all members at once; an operator makes the group anew.
+    AllKilled,
 }
 
 /// A group with the release, and an account for gateways.
@@ -86,20 +88,25 @@ async fn strike(cluster: &mut Cluster, load: &Load, primary: usize, fault: Fault
         Fault::Killed => cluster.kill(primary).await,
         Fault::StoodStill => cluster.signal(primary, Signal::STOP),
         Fault::Replaced => cluster.make_primary(others[0]).await,
+        Fault::AllKilled => cluster.kill_all().await,
     }
-    let next = cluster.until_primary(&others).await;
+    let next = match fault {
+        Fault::AllKilled => cluster.make_anew().await,
+        _ => cluster.until_primary(&others).await,
+    };
     let elected = begun.elapsed();
     if fault == Fault::StoodStill {
         cluster.signal(primary, Signal::CONT);
     }
     load.more(20).await;
     println!(
-        "{fault:?}: another primary after {elected:.1?}, a caller waited for {:.1?} at most",
+        "{fault:?}: a primary again after {elected:.1?}, a caller waited for {:.1?} at most",
         load.longest()
     );
     match fault {
         Fault::Killed => cluster.restart(primary).await,
         Fault::StoodStill | Fault::Replaced => cluster.until_secondary(primary).await,
+        Fault::AllKilled => (),
     }
     next
 }
@@ -142,4 +149,10 @@ async fn a_primary_stands_still_and_goes_on() {
 #[ignore = "takes minutes"]
 async fn a_primary_is_replaced() {
     strikes(Fault::Replaced, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+async fn all_members_are_killed_at_once() {
+    strikes(Fault::AllKilled, 3).await;
 }

@@ -76,34 +76,96 @@ impl Cluster {
             members: members.collect(),
             _alone: alone,
         };
-        let starting = cluster.members.iter().map(|member| member.start(&program, false));
-        for (place, server) in futures_util::future::join_all(starting).await.into_iter().enumerate() {
-            cluster.members[place].server = Some(server);
-        }
+        cluster.start_all().await;
         for place in 0..MEMBERS {
-            let mut session = cluster.session(place).await;
-            session.query_drop(RECOVERS).await.unwrap();
-            if place == 0 {
-                session
-                    .query_drop("SET GLOBAL group_replication_bootstrap_group = ON")
-                    .await
-                    .unwrap();
-            }
+            cluster.session(place).await.query_drop(RECOVERS).await.unwrap();
+        }
+        let mut session = cluster.session(0).await;
+        cluster.found(0).await;
+        for statement in RECOVERY {
+            session.query_drop(statement).await.unwrap();
+        }
+        cluster.join(&[1, 2]).await;
+        Some(cluster)
+    }
+
+    /// Starts all members, none of which takes part yet.
+    async fn start_all(&mut self) {
+        let starting = self.members.iter().map(|member| member.start(&self.program, false));
+        let servers = futures_util::future::join_all(starting).await;
+        for (member, server) in self.members.iter_mut().zip(servers) {
+            member.server = Some(server);
+        }
+    }
+
+    /// Makes a group of one member.
+    async fn found(&self, place: usize) {
+        let mut session = self.session(place).await;
+        for statement in [
+            "SET GLOBAL group_replication_bootstrap_group = ON",
+            "START GROUP_REPLICATION",
+            "SET GLOBAL group_replication_bootstrap_group = OFF",
+        ] {
+            session.query_drop(statement).await.unwrap();
+        }
+        self.until_primary(&[place]).await;
+    }
+
+    /// Lets members join it.
+    async fn join(&self, places: &[usize]) {
+        for place in places {
+            let mut session = self.session(*place).await;
             session.query_drop("START GROUP_REPLICATION").await.unwrap();
-            if place == 0 {
-                session
-                    .query_drop("SET GLOBAL group_replication_bootstrap_group = OFF")
-                    .await
-                    .unwrap();
-                cluster.until_primary(&[0]).await;
-                for statement in RECOVERY {
-                    session.query_drop(statement).await.unwrap();
-                }
-            } else {
-                cluster.until_secondary(place).await;
+            self.until_secondary(*place).await;
+        }
+    }
+
+    /// `kill -9` of all members, as when the room loses power.
+    pub async fn kill_all(&mut self) {
+        for place in 0..MEMBERS {
+            self.signal(place, Signal::KILL);
+        }
+        for member in &mut self.members {
+            let server = member.server.take().expect("a member that runs");
+            server.stop().await.unwrap();
+        }
+    }
+
+    /// What an operator does then: starts all, lets one have what it lacks from each of the others, and makes the group anew of that one,
+    /// which is given. Each may have something that no other has: what was committed on the primary may not have been applied elsewhere, and
+    /// what was agreed on may not have been committed there.
+    pub async fn make_anew(&mut self) -> usize {
+        self.start_all().await;
+        let mut founder = self.session(0).await;
+        for place in 1..MEMBERS {
+            let executed = "SELECT @@GLOBAL.gtid_executed";
+            let has: Option<String> = self.session(place).await.query_first(executed).await.unwrap();
+            let has = has.unwrap();
+            let port = self.members[place].port;
+            for statement in [
+                format!(
+                    "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = 'recovery', \
+                     SOURCE_PASSWORD = 'missed', GET_SOURCE_PUBLIC_KEY = 1, SOURCE_AUTO_POSITION = 1 FOR CHANNEL 'anew'"
+                ),
+                "START REPLICA FOR CHANNEL 'anew'".to_owned(),
+            ] {
+                founder.query_drop(statement).await.unwrap();
+            }
+            let late: Option<u8> = founder
+                .exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", (has, PATIENCE.as_secs()))
+                .await
+                .unwrap();
+            assert_eq!(late, Some(0), "what member {place} has does not come");
+            for statement in [
+                "STOP REPLICA FOR CHANNEL 'anew'",
+                "RESET REPLICA ALL FOR CHANNEL 'anew'",
+            ] {
+                founder.query_drop(statement).await.unwrap();
             }
         }
-        Some(cluster)
+        self.found(0).await;
+        self.join(&[1, 2]).await;
+        0
     }
 
     /// The primary's server, for a test run that knows nothing of groups. The others go on until the end of this process.
@@ -147,10 +209,15 @@ impl Cluster {
     pub async fn until_secondary(&self, place: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.state(place).await != ("ONLINE".to_owned(), "SECONDARY".to_owned()) {
-            assert!(
-                Instant::now() < deadline,
-                "member {place} is no secondary within {PATIENCE:?}"
-            );
+            if Instant::now() > deadline {
+                let log = self.members[place].folder.path().join("mysql/error.log");
+                let said = std::fs::read_to_string(log).unwrap();
+                let last = said.len().saturating_sub(4_000);
+                panic!(
+                    "member {place} is no secondary within {PATIENCE:?}: {}",
+                    &said[said.ceil_char_boundary(last)..]
+                );
+            }
             sleep(Duration::from_millis(50)).await;
         }
     }
