@@ -112,7 +112,7 @@ async fn one_is_killed(times: usize, subjects: usize, count: usize) {
     let streams = readers.streams();
     let changes = readers.end(&server).await;
     if times == 1 {
-        let at_the_killed = |number: &usize| number % GATEWAYS == 0;
+        let at_the_killed = |number: &usize| number.is_multiple_of(GATEWAYS);
         let came_again: Vec<usize> = (0..count).filter(|number| streams[*number] > 1).collect();
         assert_eq!(came_again, (0..count).filter(at_the_killed).collect::<Vec<_>>());
     }
