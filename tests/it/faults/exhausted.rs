@@ -9,7 +9,7 @@ use serde_json::json;
 use super::gateway::Gateway;
 use super::load::Load;
 use super::server::{ACCOUNT, Server};
-use super::{Outage, RELAXED, STRICT};
+use super::{Outage, RELAXED, strict_if_idle};
 
 /// Sessions of the server beside one that an administrator always has.
 const FEW: usize = 30;
@@ -112,6 +112,6 @@ async fn without_connections_nothing_is_lost() {
 #[ignore = "long: see docs/faults.md"]
 async fn without_connections_ten_times_nothing_is_lost() {
     let server = Server::start().await;
-    server_has_none(&server, 10, STRICT).await;
-    gateway_has_none(&server, 10, STRICT).await;
+    server_has_none(&server, 10, strict_if_idle()).await;
+    gateway_has_none(&server, 10, strict_if_idle()).await;
 }
