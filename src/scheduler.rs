@@ -31,7 +31,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// … to this, so that a database that comes back is served soon.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Settles what is due, and makes plans current that are, until `shutdown` is true; a batch under way is finished.
 ///

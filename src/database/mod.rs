@@ -205,7 +205,22 @@ fn decode(error: mysql_async::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::supported;
+    use mysql_async::ServerError;
+
+    use super::{decode, supported};
+    use crate::error::Error;
+
+    #[test]
+    fn a_server_without_room_is_away() {
+        for code in [1021, 1026, 1114, 1598] {
+            let error = ServerError {
+                code,
+                message: "The table 'billing_entitlement_consumptions' is full".into(),
+                state: "HY000".into(),
+            };
+            assert!(matches!(decode(error.into()), Error::Unavailable(_)), "{code}");
+        }
+    }
 
     #[test]
     fn mysql_from_8_0_19_is_supported() {

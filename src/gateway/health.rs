@@ -23,6 +23,9 @@ use crate::error::Error;
 /// How long an answer of the database counts: probes of many balancers cost it one look in this time.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How long counts that it does not answer: whoever waits for it to come back wants to know.
+const AWAY_FRESH: Duration = Duration::from_millis(200);
+
 /// How long the database may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -125,7 +128,7 @@ impl Readiness {
         // Who comes while another looks waits for what it finds.
         let mut last = self.last.lock().await;
         match *last {
-            Some((at, words)) if at.elapsed() < FRESH => words,
+            Some((at, words)) if at.elapsed() < if words == AWAY { AWAY_FRESH } else { FRESH } => words,
             _ => {
                 let words = tokio::select! {
                     biased;

@@ -172,6 +172,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_a_database_all_who_wait_hear_it_at_once() {
+        let shared: Arc<Shared<u8, u32>> = Arc::default();
+        let door = Arc::new(Semaphore::new(0));
+        let calls = Arc::new(AtomicU32::new(0));
+        let ask = || {
+            let (shared, door, calls) = (shared.clone(), door.clone(), calls.clone());
+            tokio::spawn(async move {
+                let call = move || {
+                    let door = door.clone();
+                    calls.fetch_add(1, Ordering::SeqCst);
+                    async move {
+                        door.acquire().await.unwrap().forget();
+                        Err(Error::Unavailable("away".into()))
+                    }
+                };
+                shared.ask(1, call).await
+            })
+        };
+        let first = ask();
+        until(|| calls.load(Ordering::SeqCst) == 1).await;
+        let second = ask();
+        until(|| shared.under_way().get(&1).map(Vec::len) == Some(1)).await;
+        door.add_permits(1);
+        for one in [first, second] {
+            assert_eq!(one.await.unwrap(), Err(Error::Unavailable("away".into())));
+        }
+        until(|| shared.under_way().is_empty()).await;
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
     async fn a_call_that_panics_is_told_and_blocks_nobody() {
         let shared: Arc<Shared<u8, u32>> = Arc::default();
         let doors = Arc::new((Semaphore::new(2), AtomicU32::new(8)));

@@ -20,8 +20,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// Outbox rows per poll. With [`BUSY_PAUSE`] more than a server can commit, and few enough for a reader's buffer.
 pub(super) const POLL_CHANGES: u32 = 256;
 
-/// Pauses after a failed poll double from [`IDLE_PAUSE`] to this, so that a database that comes back is found soon.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Pauses after a failed poll double from [`IDLE_PAUSE`] to this, so that a database that comes back is found at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Time between two prunings.
 const PRUNE_PAUSE: Duration = Duration::from_secs(60);

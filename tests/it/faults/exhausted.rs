@@ -1,5 +1,7 @@
 //! No connection is left: those of the server are others', or those of the gateway wait for locks.
 
+use std::time::Duration;
+
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use serde_json::json;
@@ -7,7 +9,7 @@ use serde_json::json;
 use super::gateway::Gateway;
 use super::load::Load;
 use super::server::{ACCOUNT, Server};
-use super::{Outage, RELAXED, STRICT};
+use super::{Outage, RELAXED, strict_if_idle};
 
 /// Sessions of the server beside one that an administrator always has.
 const FEW: usize = 30;
@@ -38,31 +40,31 @@ async fn take_all(server: &Server, session: &mut Conn) -> Vec<Conn> {
     taken
 }
 
-async fn server_has_none(times: usize, mut outage: Outage) {
-    let server = Server::start().await;
-    let gateway = Gateway::start(&server).await;
-    let load = Load::start(&server, &[&gateway.url], 32, &["ai.credits"]);
+async fn server_has_none(server: &Server, times: usize, mut outage: Outage) {
+    let gateway = Gateway::start(server).await;
+    let load = Load::start(server, &[&gateway.url], 32, &["ai.credits"]);
     let mut session = server.session().await;
     for _ in 0..times {
         load.more(200).await;
-        let taken = take_all(&server, &mut session).await;
+        let taken = take_all(server, &mut session).await;
         outage.while_away(&gateway, &load).await;
         for one in taken {
             one.disconnect().await.unwrap();
         }
+        let as_before = "SET GLOBAL max_connections = 400";
+        session.query_drop(as_before).await.unwrap();
         outage.is_back(&gateway, &load).await;
     }
-    let count = load.end(&server).await;
+    let count = load.end(server).await;
     assert_eq!(count.cut, 0, "a gateway answers whatever becomes of its database");
     count.tell("no connection left at the server", times, &outage.to_string());
 }
 
-async fn gateway_has_none(times: usize, outage: Outage) {
-    let server = Server::start().await;
-    let gateway = Gateway::start(&server).await;
-    let load = Load::start(&server, &[&gateway.url], 32, &["ai.credits"]);
+async fn gateway_has_none(server: &Server, times: usize, outage: Outage) {
+    let gateway = Gateway::start(server).await;
+    let load = Load::start(server, &[&gateway.url], 32, &["ai.credits"]);
     let mut holder = server.session().await;
-    let mut back = std::time::Duration::ZERO;
+    let mut back = Duration::ZERO;
     for time in 0..times {
         load.more(200).await;
         holder.query_drop("START TRANSACTION").await.unwrap();
@@ -93,30 +95,23 @@ async fn gateway_has_none(times: usize, outage: Outage) {
             assert!(status == 201 || status == 503, "{}", answer.text().await.unwrap());
         }
     }
-    let count = load.end(&server).await;
+    let count = load.end(server).await;
     assert_eq!(count.cut, 0);
     let beside = format!("{} requests told to come again, back within {back:.2?}", count.refusals);
     count.tell("no connection left at the gateway", times, &beside);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_connections_loses_nothing() {
-    server_has_none(1, RELAXED).await;
+async fn without_connections_nothing_is_lost() {
+    let server = Server::start().await;
+    server_has_none(&server, 1, RELAXED).await;
+    gateway_has_none(&server, 1, RELAXED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: see docs/faults.md"]
-async fn a_server_without_connections_ten_times_loses_nothing() {
-    server_has_none(10, STRICT).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_without_connections_loses_nothing() {
-    gateway_has_none(1, RELAXED).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "long: see docs/faults.md"]
-async fn a_gateway_without_connections_ten_times_loses_nothing() {
-    gateway_has_none(10, STRICT).await;
+async fn without_connections_ten_times_nothing_is_lost() {
+    let server = Server::start().await;
+    server_has_none(&server, 10, strict_if_idle()).await;
+    gateway_has_none(&server, 10, strict_if_idle()).await;
 }

@@ -11,10 +11,10 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::{sleep, timeout};
 
+use super::RELAXED;
 use super::gateway::Gateway;
 use super::load::Load;
 use super::server::{SEED, Server, seed};
-use super::RELAXED;
 use crate::support::disk::on_small_disk;
 use crate::support::folder::fresh_folder;
 use crate::support::server::server_program;

@@ -1,7 +1,7 @@
 //! A gateway as a process of its own: the program itself, with the account that may only call.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, RequestBuilder};
 use rustix::process::{Pid, Signal, kill_process};
@@ -72,11 +72,12 @@ impl Gateway {
         self.client.get(format!("{}{path}", self.url)).bearer_auth(self.service)
     }
 
-    /// The status of a path, and how long that took.
-    pub async fn status(&self, path: &str) -> (u16, Duration) {
-        let asked = std::time::Instant::now();
-        let status = self.get(path).send().await.unwrap().status().as_u16();
-        (status, asked.elapsed())
+    /// The status of a path, whether it says when to come again, and how long that took.
+    pub async fn status(&self, path: &str) -> (u16, bool, Duration) {
+        let asked = Instant::now();
+        let response = self.get(path).send().await.unwrap();
+        let says_when = response.headers().contains_key("retry-after");
+        (response.status().as_u16(), says_when, asked.elapsed())
     }
 
     /// What a metric without labels says.

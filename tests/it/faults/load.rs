@@ -49,6 +49,8 @@ pub struct Load {
     callers: Vec<JoinHandle<Keys>>,
     /// Limits that each use takes something of.
     codes: u64,
+    /// What its keys begin with, as no other's do.
+    prefix: String,
 }
 
 /// The keys of one caller.
@@ -76,11 +78,13 @@ impl Load {
             answered: (0..callers).map(|_| AtomicU64::new(0)).collect(),
             ..Seen::default()
         });
+        let prefix = format!("load-{:08x}-", getrandom::u32().unwrap());
         let client = Client::builder().timeout(HANGS_UP_AFTER).build().unwrap();
         let callers = (0..callers)
             .map(|number| {
                 let caller = Caller {
                     number,
+                    prefix: prefix.clone(),
                     codes: codes.iter().map(|code| (*code).to_owned()).collect(),
                     client: client.clone(),
                     key: server.service,
@@ -95,6 +99,7 @@ impl Load {
             targets,
             callers,
             codes: codes.len() as u64,
+            prefix,
         }
     }
 
@@ -162,8 +167,9 @@ impl Load {
         assert_eq!(*self.seen.wrong.lock().unwrap(), [""; 0]);
         let mut session = server.session().await;
         let mut found: HashMap<String, u64> = HashMap::new();
-        let booked = "SELECT usage_event_key FROM billing_entitlement_consumptions WHERE usage_event_key LIKE 'load-%'";
-        for key in session.query::<String, _>(booked).await.unwrap() {
+        let booked = "SELECT usage_event_key FROM billing_entitlement_consumptions WHERE usage_event_key LIKE ?";
+        let like = format!("{}%", self.prefix);
+        for key in session.exec::<String, _, _>(booked, (like,)).await.unwrap() {
             *found.entry(key).or_default() += 1;
         }
         // A part of a use is as bad as none.
@@ -216,6 +222,7 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 struct Caller {
     number: usize,
+    prefix: String,
     codes: Vec<String>,
     client: Client,
     key: &'static str,
@@ -235,7 +242,7 @@ impl Caller {
         let mut answered = Vec::new();
         let mut place = self.number;
         for use_no in 0_usize.. {
-            let key = format!("load-{}-{use_no}", self.number);
+            let key = format!("{}{}-{use_no}", self.prefix, self.number);
             loop {
                 if self.seen.is_over.load(Ordering::Relaxed) {
                     return Keys {

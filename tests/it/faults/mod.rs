@@ -36,11 +36,34 @@ struct Outage {
     ready: Duration,
 }
 
-/// By itself on the machine.
+/// What the gateway promises.
 const STRICT: Outage = Outage::within(3, 2);
 
 /// Where a machine does other things, too.
 const RELAXED: Outage = Outage::within(15, 15);
+
+/// What the gateway promises, if this machine has little else to do.
+fn strict_if_idle() -> Outage {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Option<f64> = load.split(' ').next().and_then(|load| load.parse().ok());
+    match load {
+        // The test before this one was some of it.
+        Some(load) if load < 3.0 * cores as f64 => STRICT,
+        _ => {
+            println!("the machine is busy, and given more time");
+            RELAXED
+        }
+    }
+}
+
+/// What needs the database, besides uses.
+const REFUSED: [&str; 4] = [
+    "/readyz",
+    "/api/billing/limitations?workspaceSlug=w0",
+    "/api/realtime/events?topic=workspace_billing_limits&surface=app&workspaceSlug=w0",
+    "/api/console/billing/plans",
+];
 
 impl Outage {
     const fn within(refuses: u64, back: u64) -> Outage {
@@ -63,9 +86,17 @@ impl Outage {
             sleep(Duration::from_millis(20)).await;
         }
         self.ready = self.ready.max(begun.elapsed());
-        let (status, alive) = gateway.status("/healthz").await;
-        assert_eq!(status, 200);
-        self.refused = self.refused.max(load.slowest_refusal()).max(alive);
+        for path in REFUSED {
+            let (status, says_when, refused) = gateway.status(path).await;
+            assert_eq!((status, says_when), (503, true), "{path}");
+            self.refused = self.refused.max(refused);
+        }
+        for path in ["/healthz", "/metrics", "/openapi.json"] {
+            let (status, _, answered) = gateway.status(path).await;
+            assert_eq!(status, 200, "{path}");
+            self.refused = self.refused.max(answered);
+        }
+        self.refused = self.refused.max(load.slowest_refusal());
         assert!(self.refused < self.refuses_within, "a refusal took {:?}", self.refused);
     }
 

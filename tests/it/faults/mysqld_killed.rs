@@ -3,7 +3,7 @@
 use super::gateway::Gateway;
 use super::load::Load;
 use super::server::Server;
-use super::{Outage, RELAXED, STRICT};
+use super::{Outage, RELAXED, strict_if_idle};
 
 async fn killed(times: usize, outage: Outage) {
     let mut server = Server::start().await;
@@ -30,5 +30,5 @@ async fn a_killed_server_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: see docs/faults.md"]
 async fn a_server_killed_ten_times_loses_nothing() {
-    killed(10, STRICT).await;
+    killed(10, strict_if_idle()).await;
 }

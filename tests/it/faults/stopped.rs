@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use super::gateway::Gateway;
 use super::load::Load;
 use super::server::Server;
-use super::{Outage, RELAXED, STRICT};
+use super::{Outage, RELAXED, strict_if_idle};
 
 async fn stopped(times: usize, mut outage: Outage) {
     let server = Server::start().await;
@@ -31,5 +31,5 @@ async fn a_stopped_server_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: see docs/faults.md"]
 async fn a_server_stopped_ten_times_loses_nothing() {
-    stopped(10, STRICT).await;
+    stopped(10, strict_if_idle()).await;
 }

@@ -208,5 +208,5 @@ async fn a_storm_of_deadlocks_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: see docs/faults.md"]
 async fn a_long_storm_of_deadlocks_loses_nothing() {
-    storm(10_000).await;
+    storm(2_000).await;
 }
