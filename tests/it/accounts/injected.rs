@@ -65,7 +65,7 @@ fn with(mut body: Value, place: &str, text: &str) -> Value {
     let mut at = &mut body;
     for name in place.split('/').skip(1) {
         if name == "0" {
-            if !at.as_array().is_some_and(|items| !items.is_empty()) {
+            if at.as_array().is_none_or(Vec::is_empty) {
                 *at = json!([null]);
             }
             at = &mut at[0];
@@ -312,7 +312,7 @@ async fn what_is_sent_as_text_stays_text() {
     for found in [
         "SELECT COUNT(*) FROM billing_plans WHERE BINARY name = ?",
         "SELECT COUNT(*) FROM billing_entitlement_grants WHERE BINARY reason = ?",
-        "SELECT COUNT(*) FROM workspaces WHERE BINARY name = ?",
+        "SELECT COUNT(*) FROM billing_products WHERE BINARY name = ?",
     ] {
         let count: Option<u32> = dba.exec_first(found, (FIRST,)).await.unwrap();
         assert!(count > Some(0), "{found}");
