@@ -80,12 +80,21 @@ fn with(mut body: Value, place: &str, text: &str) -> Value {
     body
 }
 
+/// A parameter as it is described.
+#[derive(PartialEq)]
+struct Parameter<'a> {
+    within: &'a str,
+    name: &'a str,
+    is_required: bool,
+    is_number: bool,
+}
+
 /// An operation as it is sent rightly, but for what a test puts in the place of something.
 struct Sent<'a> {
     gateway: &'a TestGateway,
     method: Method,
     path: &'a str,
-    parameters: Vec<(&'a str, &'a str, bool)>,
+    parameters: Vec<Parameter<'a>>,
     body: Value,
 }
 
@@ -97,7 +106,12 @@ impl<'a> Sent<'a> {
             .flatten()
             .map(|parameter| {
                 let text = |field: &str| parameter[field].as_str().unwrap();
-                (text("in"), text("name"), parameter["required"] == true)
+                Parameter {
+                    within: text("in"),
+                    name: text("name"),
+                    is_required: parameter["required"] == true,
+                    is_number: parameter["schema"]["type"] == "integer",
+                }
             });
         let example = &operation["requestBody"]["content"]["application/json"]["example"];
         Sent {
@@ -113,14 +127,14 @@ impl<'a> Sent<'a> {
     }
 
     /// With a text in the place of the parameter, or in one of the body.
-    fn with(&self, parameter: Option<(&str, &str)>, place: Option<&str>, text: &str) -> RequestBuilder {
+    fn with(&self, wanted: Option<&Parameter>, place: Option<&str>, text: &str) -> RequestBuilder {
         let number = format!("{:016x}", getrandom::u64().unwrap());
         let mut path = self.path.to_owned();
         let mut query = Vec::new();
         let mut headers = vec![("X-Workspace-Slug", "acme".to_owned())];
-        for (within, name, is_required) in &self.parameters {
-            let is_it = parameter == Some((*within, *name));
-            let value = match *name {
+        for parameter in &self.parameters {
+            let (name, is_it) = (parameter.name, wanted == Some(parameter));
+            let value = match name {
                 _ if is_it => text.to_owned(),
                 "topic" => "workspace_billing_limits".into(),
                 "surface" => "app".into(),
@@ -132,12 +146,12 @@ impl<'a> Sent<'a> {
                 "If-Match" => "*".into(),
                 _ => "1".into(),
             };
-            match *within {
+            match parameter.within {
                 "path" => path = path.replace(&format!("{{{name}}}"), &encoded(&value)),
-                _ if !is_required && !is_it && *name != "Idempotency-Key" => (),
+                _ if !parameter.is_required && !is_it && name != "Idempotency-Key" => (),
                 "query" => query.push(format!("{name}={}", encoded(&value))),
                 _ => {
-                    headers.retain(|(known, _)| known != name);
+                    headers.retain(|(known, _)| *known != name);
                     // What no client can send, no server receives.
                     headers.push((name, value.chars().filter(|c| !c.is_control()).collect()));
                 }
@@ -239,10 +253,12 @@ async fn what_is_sent_as_text_stays_text() {
             places(&document, content, "", &mut found);
             for text in texts() {
                 let what = |place: &str| format!("{method} {path} {place} {text:.20}");
-                for (within, name, _) in &sent.parameters {
+                // One text shows that another than a number is refused.
+                let takes = |parameter: &&Parameter| !parameter.is_number || text == FIRST;
+                for parameter in sent.parameters.iter().filter(takes) {
                     // What is longer is refused before anybody looks.
                     let short = text.get(..4_000).unwrap_or(&text);
-                    requests.push((what(name), sent.with(Some((within, name)), None, short)));
+                    requests.push((what(parameter.name), sent.with(Some(parameter), None, short)));
                 }
                 requests.extend(
                     found
@@ -264,7 +280,7 @@ async fn what_is_sent_as_text_stays_text() {
         leaves(&event.0, "", &mut found);
         for (place, text) in found
             .iter()
-            .flat_map(|place| texts().into_iter().map(move |text| (place, text)))
+            .flat_map(|place| texts().into_iter().take(3).map(move |text| (place, text)))
         {
             let id = format!("evt_{:016x}", getrandom::u64().unwrap());
             let body = with(event.clone().id(&id).0, place, &text).to_string();
