@@ -1,5 +1,6 @@
 //! Who owns the procedures, and what the accounts may do.
 
+mod injected;
 mod privileges;
 
 use consumable::database::{Difference, Release, check, make_gateway_account, migrate};

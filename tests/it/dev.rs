@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use mysql_async::{Conn, Opts, prelude::Queryable};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -99,6 +100,22 @@ impl Dev {
     }
 }
 
+/// Whoever of it has a session is the gateway's account, which may call and nothing else.
+async fn only_the_gateway_is_logged_in(dev: &Dev) {
+    let socket = dev.whereabouts["mysqlSocket"].as_str().unwrap();
+    let url = format!("mysql://root@localhost/consumable?socket={socket}");
+    let mut dba = Conn::new(Opts::from_url(&url).unwrap()).await.unwrap();
+    let users =
+        "SELECT DISTINCT USER FROM information_schema.PROCESSLIST WHERE DB = 'consumable' AND ID <> CONNECTION_ID()";
+    assert_eq!(dba.query::<String, _>(users).await.unwrap(), ["consumable_gateway"]);
+    let grants: Vec<String> = dba.query("SHOW GRANTS FOR consumable_gateway@localhost").await.unwrap();
+    let calls = "GRANT EXECUTE ON `consumable`.* TO `consumable_gateway`@`localhost`";
+    assert_eq!(
+        grants,
+        ["GRANT USAGE ON *.* TO `consumable_gateway`@`localhost`", calls]
+    );
+}
+
 /// Pastes a line into a shell.
 async fn paste(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).output().await.unwrap();
@@ -129,6 +146,7 @@ async fn what_it_prints_works_when_pasted_and_the_data_is_found_again() {
     let mut heard = BufReader::new(watching.stdout.take().unwrap()).lines();
     // The position comes first: from here on nothing is missed.
     until_line(&mut heard, "id:").await;
+    only_the_gateway_is_logged_in(&dev).await;
 
     let limitations: Json = serde_json::from_str(&paste(&dev.line("curl", "/api/billing/limitations")).await).unwrap();
     let available = |code: &str, of: &Json| {

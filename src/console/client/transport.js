@@ -257,7 +257,9 @@ export class TokenError extends Error {
 function waitMs(error, attempt) {
   if (!(error instanceof ConsumableError)) return null;
   const isAway = error.code === 'NETWORK' || error.code === 'TIMEOUT' || TRY_AGAIN.includes(error.status);
-  if (!isAway) return null;
+  // Nobody has looked at it: it is not the refusal of a limit.
+  const isTooSoon = error.code === 'KEY_RATE_EXCEEDED';
+  if (!isAway && !isTooSoon) return null;
   const asked = (error.retryAfterSeconds ?? 0) * 1_000;
   if (asked > LONGEST_WAIT_MS) return null;
   return Math.max(asked, pauseMs(attempt, FIRST_PAUSE_MS, LONGEST_PAUSE_MS));

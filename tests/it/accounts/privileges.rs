@@ -279,6 +279,6 @@ async fn the_owner_cannot_change_what_happened_and_nobody_logs_in_as_it() {
     let global: String = grants[0].get(0).unwrap();
     assert_eq!(global, "GRANT USAGE ON *.* TO `consumable_owner`@`localhost`");
     let login = Conn::new(Opts::from_url(&test.url_as("consumable_owner", "")).unwrap()).await;
-    let error = login.err().expect("a refusal").to_string();
+    let error = login.expect_err("a refusal").to_string();
     assert!(error.contains("Account is locked"), "{error}");
 }

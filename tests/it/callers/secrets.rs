@@ -157,8 +157,9 @@ async fn no_secret_is_told() {
             told.push(response.text().await.unwrap());
         }
     };
-    for (method, path, _) in &routes {
-        for (_, authorization, _) in &callers {
+    for (number, (method, path, _)) in routes.iter().enumerate() {
+        // Each caller, and each route by some of them.
+        for (_, authorization, _) in callers.iter().skip(number % 3).step_by(3) {
             let proof = authorization.as_deref().unwrap_or_default();
             let headers = [
                 ("X-Workspace-Slug", "acme"),

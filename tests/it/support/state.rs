@@ -18,7 +18,8 @@ pub async fn shape(session: &mut Conn) -> Vec<String> {
         let made: Option<Row> = session.query_first(format!("SHOW CREATE TABLE {table}")).await.unwrap();
         let text: String = made.unwrap().get(1).unwrap();
         // How many rows it has had says nothing of its shape.
-        shape.push(text.split(" AUTO_INCREMENT=").next().unwrap().to_owned());
+        let words = text.split(' ').filter(|word| !word.starts_with("AUTO_INCREMENT="));
+        shape.push(words.collect::<Vec<_>>().join(" "));
     }
     for query in [
         "SELECT CONCAT_WS(' ', ROUTINE_NAME, DEFINER, SHA2(ROUTINE_DEFINITION, 256)) FROM information_schema.ROUTINES

@@ -315,6 +315,17 @@ test('it is not sent for ever, and the error has the key', async (t) => {
   assert.equal(script.requests.length, 4);
 });
 
+test('what came too soon to be looked at is sent again, and what a limit refuses is not', async (t) => {
+  const { script, client, pass } = begin(t);
+  script.next = [refusal(429, 'KEY_RATE_EXCEEDED', { 'Retry-After': '1' })];
+  const written = client.consume({ limitationCode: 'ai.credits', amount: 1 });
+  await pass(3);
+  await written;
+  assert.equal(script.requests.length, 2);
+  script.next = [refusal(429, 'BILLING_LIMIT_EXCEEDED', { 'Retry-After': '1' })];
+  await assert.rejects(client.consume({ limitationCode: 'ai.credits', amount: 1 }), { status: 429 });
+});
+
 test('who asks to wait for longer is not waited for', async (t) => {
   const { script, client } = begin(t);
   script.next = [refusal(503, 'OVERLOADED', { 'Retry-After': 'Thu, 01 Jan 1970 00:01:00 GMT' })];
