@@ -248,6 +248,12 @@ impl ResultSets {
         self.sets.len()
     }
 
+    /// Whether the next result set has rows with this column. Some procedures begin with another set where there was more to do.
+    pub fn next_has(&self, column: &str) -> bool {
+        let first = self.sets.as_slice().first().and_then(|rows| rows.first());
+        first.is_some_and(|row| row.columns_ref().iter().any(|other| other.name_str() == column))
+    }
+
     fn broken(&self, what: &str) -> Error {
         Error::Internal(format!("{} {what}", self.procedure))
     }

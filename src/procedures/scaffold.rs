@@ -92,7 +92,7 @@ fn project(mut sets: ResultSets) -> Result<Option<Written<Project>>, Error> {
     if sets.remaining() == 0 {
         return Ok(None);
     }
-    if sets.remaining() != 2
+    if sets.next_has("outcome")
         && let Err(refusal) = used(sets.row()?)?
     {
         return Ok(Some(Written::Refused(refusal)));

@@ -88,9 +88,16 @@ async fn a_slow_call_is_found_from_either_side() {
                 .any(|span| span["id"] == "read-1")
     };
     served.logged("the call of a read", is_read).await;
-    // What cannot be an id is replaced.
-    let odd = served.consume("acme", "order-5").header("X-Request-Id", "one");
-    assert_eq!(odd.send().await.unwrap().headers()["x-request-id"], "order-5");
+    // Whatever an id may have in it goes the whole way; what cannot be one is replaced.
+    let odd = served
+        .request(Method::POST, "/api/billing/consume", "acme")
+        .header("X-Request-Id", r#"o"d'd\{}--"#)
+        .json(&serde_json::json!({"limitationCode": "ai.credits", "usageEventKey": "order-5"}));
+    let odd = odd.send().await.unwrap();
+    assert_eq!(
+        (odd.status().as_u16(), &odd.headers()["x-request-id"]),
+        (200, &r#"o"d'd\{}--"#.parse().unwrap())
+    );
     let blank = served
         .request(Method::GET, "/healthz", "acme")
         .header("X-Request-Id", "a b");
