@@ -10,7 +10,7 @@ use crate::support::state::{rows, shape, tables};
 use crate::support::story::{Grant, Story, definition};
 
 /// Append-only tables: what happened, which nobody may change.
-const LEDGER: [&str; 11] = [
+const LEDGER: [&str; 12] = [
     "billing_entitlement_consumption_archive",
     "billing_entitlement_consumptions",
     "billing_entitlement_grants",
