@@ -131,11 +131,33 @@ impl Cluster {
         }
     }
 
+    /// Lets a member that takes part in no group apply what it received while it did. Else it would do so when it joins the next one, which knows
+    /// nothing of it.
+    async fn applied(&self, place: usize) {
+        let mut session = self.session(place).await;
+        let received = "SELECT s.received_transaction_set FROM performance_schema.replication_connection_status AS s
+                         WHERE s.channel_name = 'group_replication_applier'";
+        let received: Option<String> = session.query_first(received).await.unwrap();
+        let apply = "START REPLICA SQL_THREAD FOR CHANNEL 'group_replication_applier'";
+        session.query_drop(apply).await.unwrap();
+        let wait = "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)";
+        let late: Option<u8> = session
+            .exec_first(wait, (received.unwrap(), PATIENCE.as_secs()))
+            .await
+            .unwrap();
+        assert_eq!(late, Some(0), "member {place} does not apply what it received");
+        let end = "STOP REPLICA SQL_THREAD FOR CHANNEL 'group_replication_applier'";
+        session.query_drop(end).await.unwrap();
+    }
+
     /// What an operator does then: starts all, lets one have what it lacks from each of the others, and makes the group anew of that one,
     /// which is given. Each may have something that no other has: what was committed on the primary may not have been applied elsewhere, and
     /// what was agreed on may not have been committed there.
     pub async fn make_anew(&mut self) -> usize {
         self.start_all().await;
+        for place in 0..MEMBERS {
+            self.applied(place).await;
+        }
         let mut founder = self.session(0).await;
         for place in 1..MEMBERS {
             let executed = "SELECT @@GLOBAL.gtid_executed";
@@ -145,17 +167,22 @@ impl Cluster {
             for statement in [
                 format!(
                     "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = 'recovery', \
-                     SOURCE_PASSWORD = 'missed', GET_SOURCE_PUBLIC_KEY = 1, SOURCE_AUTO_POSITION = 1 FOR CHANNEL 'anew'"
+                     SOURCE_PASSWORD = 'missed', SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1, SOURCE_AUTO_POSITION = 1 FOR CHANNEL 'anew'"
                 ),
                 "START REPLICA FOR CHANNEL 'anew'".to_owned(),
             ] {
                 founder.query_drop(statement).await.unwrap();
             }
             let late: Option<u8> = founder
-                .exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", (has, PATIENCE.as_secs()))
+                .exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", (has, 30))
                 .await
                 .unwrap();
-            assert_eq!(late, Some(0), "what member {place} has does not come");
+            assert_eq!(
+                late,
+                Some(0),
+                "what member {place} has does not come: {}",
+                self.complaints(0)
+            );
             for statement in [
                 "STOP REPLICA FOR CHANNEL 'anew'",
                 "RESET REPLICA ALL FOR CHANNEL 'anew'",
@@ -209,15 +236,11 @@ impl Cluster {
     pub async fn until_secondary(&self, place: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.state(place).await != ("ONLINE".to_owned(), "SECONDARY".to_owned()) {
-            if Instant::now() > deadline {
-                let log = self.members[place].folder.path().join("mysql/error.log");
-                let said = std::fs::read_to_string(log).unwrap();
-                let last = said.len().saturating_sub(4_000);
-                panic!(
-                    "member {place} is no secondary within {PATIENCE:?}: {}",
-                    &said[said.ceil_char_boundary(last)..]
-                );
-            }
+            assert!(
+                Instant::now() < deadline,
+                "member {place} is no secondary within {PATIENCE:?}: {}",
+                self.complaints(place)
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -272,6 +295,14 @@ impl Cluster {
             .query_drop("SELECT group_replication_set_as_primary(@@server_uuid)")
             .await
             .unwrap();
+    }
+
+    /// The last errors that a member wrote down.
+    fn complaints(&self, place: usize) -> String {
+        let log = self.members[place].folder.path().join("mysql/error.log");
+        let said = std::fs::read_to_string(log).unwrap();
+        let errors: Vec<&str> = said.lines().filter(|line| line.contains("[ERROR]")).collect();
+        errors[errors.len().saturating_sub(5)..].join("\n")
     }
 
     /// What a member thinks of itself: its state, and its role.
