@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 const DOUBT: Duration = Duration::from_millis(500);
 
 /// How long a server may take to say that it is there. That needs neither a lock nor the disk.
-const ANSWERS_WITHIN: Duration = Duration::from_millis(1_500);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Between two looks whether it is there again.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);

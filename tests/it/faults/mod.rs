@@ -37,7 +37,7 @@ struct Outage {
 }
 
 /// What the gateway promises.
-const STRICT: Outage = Outage::within(3, 2);
+const STRICT: Outage = Outage::within(4, 2);
 
 /// Where a machine does other things, too.
 const RELAXED: Outage = Outage::within(15, 15);
