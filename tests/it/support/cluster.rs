@@ -167,14 +167,14 @@ impl Cluster {
             for statement in [
                 format!(
                     "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = 'recovery', \
-                     SOURCE_PASSWORD = 'missed', SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1, SOURCE_AUTO_POSITION = 1 FOR CHANNEL 'anew'"
+                     SOURCE_PASSWORD = 'missed', SOURCE_SSL = 0, SOURCE_CONNECT_RETRY = 1, GET_SOURCE_PUBLIC_KEY = 1, SOURCE_AUTO_POSITION = 1 FOR CHANNEL 'anew'"
                 ),
                 "START REPLICA FOR CHANNEL 'anew'".to_owned(),
             ] {
                 founder.query_drop(statement).await.unwrap();
             }
             let late: Option<u8> = founder
-                .exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", (has, 30))
+                .exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", (has, PATIENCE.as_secs()))
                 .await
                 .unwrap();
             assert_eq!(
