@@ -90,7 +90,7 @@ async fn stepping(times: usize) {
     let load = Load::start(&server, &[&gateway.url], 32, &CODES);
     let mut session = server.session().await;
     for step in STEPS.iter().cycle().take(times) {
-        load.more(100).await;
+        load.more(40).await;
         ahead.write_all_at(&step.to_ne_bytes(), 0).unwrap();
         let said: Option<f64> = session.query_first("SELECT UNIX_TIMESTAMP(NOW(3))").await.unwrap();
         let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

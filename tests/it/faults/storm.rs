@@ -207,7 +207,7 @@ async fn storm(uses: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_deadlocks_loses_nothing() {
-    storm(200).await;
+    storm(100).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
