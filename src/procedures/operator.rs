@@ -126,6 +126,7 @@ pub struct Installed {
     pub content_sha256: String,
     pub installed_at: NaiveDateTime,
     pub installed_by: String,
+    pub is_edited: bool,
 }
 
 /// Up to `limit` (1 to 10,000) balances by when the clock changes them.

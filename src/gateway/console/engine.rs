@@ -14,6 +14,7 @@ use super::super::caller::Needs;
 use super::super::description::{Description, Operation};
 use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::{Instant, List};
+use crate::database::Difference;
 use crate::procedures::operator;
 
 /// The routes of the engine.
@@ -290,7 +291,7 @@ async fn plan_changes(request: Request) -> Answer {
 struct Procedures {
     /// This program's.
     release: &'static str,
-    /// What the gateway's account can see of what `consumable migrate --check` finds, a line each.
+    /// What the gateway's account can see of what `consumable migrate --check` finds, a line each, and what was edited by hand.
     differences: Vec<String>,
     entries: Vec<Installed>,
 }
@@ -320,9 +321,17 @@ impl From<operator::Installed> for Installed {
 async fn procedures(request: Request) -> Answer {
     request.caller(Needs::Admin).await?;
     let rows = operator::procedures(&request.gateway.database).await?;
+    let mut differences = request.gateway.readiness.differences().await?;
+    for row in rows.iter().filter(|row| row.is_edited) {
+        // An account that may read the procedures has seen it itself.
+        let edited = Difference::EditedRoutine(row.routine.clone()).to_string();
+        if !differences.contains(&edited) {
+            differences.push(edited);
+        }
+    }
     let answer = Procedures {
         release: env!("CARGO_PKG_VERSION"),
-        differences: request.gateway.readiness.differences().await?,
+        differences,
         entries: rows.into_iter().map(Installed::from).collect(),
     };
     Ok(json(StatusCode::OK, &answer))

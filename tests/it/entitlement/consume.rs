@@ -507,6 +507,11 @@ async fn a_use_and_a_read_say_the_same_of_a_limit() {
         .unwrap();
     for column in read.columns_ref() {
         let name = column.name_str();
+        if name == "is_due" {
+            // A use settles first.
+            assert_eq!(read.get::<u8, _>(&*name), Some(0));
+            continue;
+        }
         let (used, read): (mysql_async::Value, mysql_async::Value) =
             (used.get(&*name).unwrap(), read.get(&*name).unwrap());
         assert_eq!(used, read, "{name}");

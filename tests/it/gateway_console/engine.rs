@@ -4,7 +4,6 @@ use mysql_async::prelude::Queryable;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::database::TestDatabase;
 use crate::support::gateway::{TestGateway, answer, refusal, without_instants};
 use crate::support::plan::{Template, plan};
 
@@ -141,10 +140,7 @@ async fn grants_are_listed_with_what_is_left_of_them() {
 
 #[tokio::test]
 async fn a_procedure_that_was_edited_by_hand_is_told() {
-    // Only an account that may read the procedures sees what is in them: the one that only calls does not.
-    let test = TestDatabase::migrated().await;
-    let url = test.url();
-    let gateway = TestGateway::on(test, &url).await;
+    let gateway = TestGateway::start().await;
     let path = "/api/console/billing/procedures";
     let (status, body) = answer(gateway.as_admin(Method::GET, path)).await;
     assert_eq!((status, &body["differences"]), (200, &json!([])), "{body}");
@@ -159,10 +155,17 @@ async fn a_procedure_that_was_edited_by_hand_is_told() {
     let mut session = gateway.test.session().await;
     let edit = "ALTER PROCEDURE operator_due_v1 COMMENT 'By hand'";
     session.query_drop(edit).await.unwrap();
+    // And one that somebody made anew under his own name.
+    session.query_drop("DROP PROCEDURE operator_late_v1").await.unwrap();
+    let anew = "CREATE PROCEDURE operator_late_v1(p_limit INT) SELECT 'nothing is ever late'";
+    session.query_drop(anew).await.unwrap();
     let (_, body) = answer(gateway.as_admin(Method::GET, path)).await;
-    let differences = body["differences"].as_array().unwrap();
-    assert_eq!(differences.len(), 1, "{body}");
-    assert!(differences[0].as_str().unwrap().contains("operator_due_v1"), "{body}");
+    let line = |name: &str| format!("edited     {name}: changed by hand since it was installed");
+    assert_eq!(
+        body["differences"],
+        json!([line("operator_due_v1"), line("operator_late_v1")]),
+        "{body}"
+    );
 }
 
 #[tokio::test]
