@@ -28,7 +28,7 @@ CREATE TABLE `billing_api_keys` (
   `key_sha256` binary(32) NOT NULL,
   `created_at` datetime(3) NOT NULL COMMENT 'UTC',
   `last_used_at` datetime(3) DEFAULT NULL COMMENT 'UTC; to the minute',
-  `revoked_at` datetime(3) DEFAULT NULL COMMENT 'UTC; refused from then on, which may be to come',
+  `revoked_at` datetime(3) DEFAULT NULL COMMENT 'UTC; refused from then on',
   PRIMARY KEY (`id`),
   UNIQUE KEY `uq_api_keys_sha256` (`key_sha256`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='callers'' keys';

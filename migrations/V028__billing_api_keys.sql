@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS billing_api_keys (
   key_sha256   BINARY(32) NOT NULL,
   created_at   DATETIME(3) NOT NULL COMMENT 'UTC',
   last_used_at DATETIME(3) NULL COMMENT 'UTC; to the minute',
-  revoked_at   DATETIME(3) NULL COMMENT 'UTC; refused from then on, which may be to come',
+  revoked_at   DATETIME(3) NULL COMMENT 'UTC; refused from then on',
   CONSTRAINT pk_api_keys PRIMARY KEY (id),
   -- Serves: the caller's proof on every request.
   CONSTRAINT uq_api_keys_sha256 UNIQUE (key_sha256)

@@ -86,6 +86,7 @@ impl Database {
     /// [`Error::Unavailable`] when the server cannot be reached, refuses the account, is too old, or is MariaDB.
     pub async fn connect(url: &str) -> Result<Database, Error> {
         let hosts = Hosts::of(url).await?;
+        hosts.primary().await?;
         Ok(Database {
             pool: hosts.pools(|opts| pool(opts, POOL_MAX, vec![session(CALL_LOCK_WAIT_SECONDS)])),
             hosts,

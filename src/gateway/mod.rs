@@ -79,7 +79,8 @@ pub struct Gateway {
     lanes_database: Database,
     /// Whose a key is, as it is being asked.
     holders: Arc<shared::Shared<[u8; 32], Option<Holder>>>,
-    limitations: Arc<gathered::Gathered<LimitationsRequest, Option<SubjectLimitations>>>,
+    /// Each with the id of its request.
+    limitations: Arc<gathered::Gathered<(LimitationsRequest, String), Option<SubjectLimitations>>>,
     tokens: Tokens,
     /// What each caller may still send; none: whatever he likes.
     rates: Option<rates::Rates>,

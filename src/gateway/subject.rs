@@ -1,5 +1,7 @@
 //! Whom a request is about.
 
+use tracing::Instrument;
+
 use super::problem::{Problem, Transport};
 use super::request::Request;
 use super::wire;
@@ -92,11 +94,14 @@ impl Request {
             Subject::Entity(id) => id,
             subject => self.find(&subject).await?.id,
         };
-        let asked = LimitationsRequest { subject_id, held_only };
+        let asked = (LimitationsRequest { subject_id, held_only }, self.id().to_owned());
         let database = self.gateway.database.clone();
-        let call = move |requests: Vec<LimitationsRequest>| {
+        let call = move |questions: Vec<(LimitationsRequest, String)>| {
             let database = database.clone();
-            async move { entitlement::limitations_batch(&database, &requests).await }
+            let (requests, ids): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
+            // So that whoever sees the call in the log finds all whom it answers.
+            let span = tracing::info_span!("reads", ids = ids.join(" "));
+            async move { entitlement::limitations_batch(&database, &requests).await }.instrument(span)
         };
         let Some(found) = self.gateway.limitations.ask(asked, call).await? else {
             // The procedure that looks for it says so in its own words.

@@ -73,21 +73,22 @@ async fn a_slow_call_is_found_from_either_side() {
     };
     served.logged("both in one call", together).await;
 
-    // Any other call is logged within its request.
-    let read = served.request(Method::GET, "/api/billing/limitations", "acme");
-    let read = read.header("X-Request-Id", "read-1");
-    assert_eq!(answer(read).await.0, 200);
-    let is_read = |line: &str| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        line["procedure"] == "entitlement_limitations_v1"
-            && line["message"] == "called"
-            && line["spans"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .any(|span| span["id"] == "read-1")
-    };
-    served.logged("the call of a read", is_read).await;
+    // Reads share their call as uses do; any other call is logged within its request.
+    for (path, id, procedure, place) in [
+        ("limitations", "read-1", "entitlement_limitations_batch_v1", "ids"),
+        ("plan-state", "read-2", "billing_plan_state_v1", "id"),
+    ] {
+        let read = served.request(Method::GET, &format!("/api/billing/{path}"), "acme");
+        assert_eq!(answer(read.header("X-Request-Id", id)).await.0, 200);
+        let is_read = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let has_id = |spans: &Vec<Value>| spans.iter().any(|span| span[place] == id);
+            line["procedure"] == procedure
+                && line["message"] == "called"
+                && line["spans"].as_array().is_some_and(has_id)
+        };
+        served.logged(procedure, is_read).await;
+    }
     // Whatever an id may have in it goes the whole way; what cannot be one is replaced.
     let odd = served
         .request(Method::POST, "/api/billing/consume", "acme")
