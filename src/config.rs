@@ -120,10 +120,12 @@ impl TickSetting {
 /// `CONSUMABLE_LANES`: how many calls of uses are under way at once.
 #[derive(Debug, Clone, Args)]
 pub struct LanesSetting {
-    /// Lanes, 1 to 4, into which uses are joined: each is one call at a time on a connection of its own.
-    // Two keep a small server busy: one call works while the other commits. More help only where it has cores to spare.
-    #[arg(long, env = "CONSUMABLE_LANES", value_name = "LANES", default_value = "2")]
-    lanes: String,
+    /// Lanes, 1 to 4, into which uses are joined: each is one call at a time on a connection of its own. One for every two cores of this
+    /// machine, unless it is said.
+    // A call costs the more, the fewer share it: on two cores, one lane made a third more uses a second than two (benches/README.md). Where
+    // the server has cores to spare, one call works while the other commits.
+    #[arg(long, env = "CONSUMABLE_LANES", value_name = "LANES")]
+    lanes: Option<String>,
 }
 
 impl LanesSetting {
@@ -132,11 +134,14 @@ impl LanesSetting {
     /// # Errors
     /// When it is not a whole number from 1 to 4.
     pub fn count(&self) -> Result<usize, SettingError> {
-        match self.lanes.parse() {
+        let Some(lanes) = &self.lanes else {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            return Ok((cores / 2).clamp(1, 4));
+        };
+        match lanes.parse() {
             Ok(lanes @ 1..=4) => Ok(lanes),
             _ => Err(SettingError(format!(
-                "CONSUMABLE_LANES is {:?}, which is not a number of lanes from 1 to 4",
-                self.lanes
+                "CONSUMABLE_LANES is {lanes:?}, which is not a number of lanes from 1 to 4"
             ))),
         }
     }
@@ -352,7 +357,12 @@ mod tests {
             );
         }
         assert_eq!(tick("60").unwrap(), Duration::from_secs(60));
-        let lanes = |text: &str| LanesSetting { lanes: text.into() }.count();
+        let lanes = |text: &str| {
+            LanesSetting {
+                lanes: Some(text.into()),
+            }
+            .count()
+        };
         for wrong in ["0", "5", "-1", "two", ""] {
             let sentence = lanes(wrong).unwrap_err().to_string();
             assert!(
@@ -361,5 +371,6 @@ mod tests {
             );
         }
         assert_eq!(lanes("4").unwrap(), 4);
+        assert!((1..=4).contains(&LanesSetting { lanes: None }.count().unwrap()));
     }
 }

@@ -69,7 +69,13 @@ pub async fn run(world: &mut World) -> Outcome<Vec<Row>> {
             readers.spawn(async move { Outcome::Ok((place + 1, delays.await?)) });
         }
     }
-    told.reach(READERS, |told| &told.listening).await?;
+    tokio::select! {
+        reached = told.reach(READERS, |told| &told.listening) => reached?,
+        Some(left) = readers.join_next() => {
+            left??;
+            return Err("a reader left".into());
+        }
+    }
     let mark: Option<u64> = engine
         .root
         .query_first("SELECT COALESCE(MAX(c.id), 0) FROM billing_limit_changes AS c")

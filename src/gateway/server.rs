@@ -16,7 +16,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
@@ -38,6 +38,10 @@ const BACKLOG: u32 = MAX_CONNECTIONS as u32;
 
 /// Requests under way at once. At a thousand a second, the last of them waits a second, and its client still listens.
 const MAX_IN_FLIGHT: usize = 1_024;
+
+/// How long a request may wait for its place among those under way. After a restart all readers come at once, and a browser's `EventSource`
+/// that is refused does not come again: a moment's waiting is better for them, and one that lasts is better told.
+const PLACE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long headers may take, and how long a connection may wait for its next request. Longer than the pools of common
 /// clients keep one, so that they seldom write on one that is being closed.
@@ -76,6 +80,7 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub struct Bounds {
     connections: usize,
     in_flight: usize,
+    place_deadline: Duration,
     header_deadline: Duration,
     write_deadline: Duration,
 }
@@ -85,9 +90,31 @@ impl Default for Bounds {
         Bounds {
             connections: MAX_CONNECTIONS,
             in_flight: MAX_IN_FLIGHT,
+            place_deadline: PLACE_DEADLINE,
             header_deadline: HEADER_DEADLINE,
             write_deadline: WRITE_DEADLINE,
         }
+    }
+}
+
+/// The places of requests under way.
+#[derive(Clone)]
+struct Places {
+    places: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+impl Places {
+    fn new(bounds: Bounds) -> Places {
+        Places {
+            places: Arc::new(Semaphore::new(bounds.in_flight)),
+            deadline: bounds.place_deadline,
+        }
+    }
+
+    /// A place, as soon as there is one; `None` when there was none in time.
+    async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(self.deadline, self.places.acquire()).await.ok()?.ok()
     }
 }
 
@@ -99,7 +126,7 @@ pub async fn run(
     meters: Arc<Meters>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let in_flight = Arc::new(Semaphore::new(bounds.in_flight));
+    let in_flight = Places::new(bounds);
     let places = Arc::new(Semaphore::new(bounds.connections));
     let mut connections = JoinSet::new();
     loop {
@@ -142,7 +169,7 @@ async fn connection(
     stream: TcpStream,
     routes: BoxedFilter<(Response,)>,
     bounds: Bounds,
-    in_flight: Arc<Semaphore>,
+    in_flight: Places,
     meters: Arc<Meters>,
     mut shutdown: watch::Receiver<bool>,
 ) {
@@ -175,7 +202,7 @@ async fn connection(
 async fn handle<S, B>(
     routes: S,
     mut request: Request<B>,
-    in_flight: Arc<Semaphore>,
+    in_flight: Places,
     meters: Arc<Meters>,
 ) -> Result<Response, Infallible>
 where
@@ -195,12 +222,12 @@ where
         let path = request.uri().path().to_owned();
         // A full gateway is alive, and must not be killed for it: its health is told beside the bound.
         let place = match path.starts_with("/api/") {
-            true => in_flight.try_acquire().map(Some),
-            false => Ok(None),
+            true => in_flight.take().await.map(Some),
+            false => Some(None),
         };
         let response = match place {
-            Err(_) => Problem::transport(Transport::Overloaded, "").into_response(),
-            Ok(_place) => match AssertUnwindSafe(routes.call(request)).catch_unwind().await {
+            None => Problem::transport(Transport::Overloaded, "").into_response(),
+            Some(_place) => match AssertUnwindSafe(routes.call(request)).catch_unwind().await {
                 Ok(Ok(response)) => response,
                 Err(_) => {
                     tracing::error!("a handler panicked");

@@ -23,7 +23,11 @@ async fn status(path: &str, places: usize) -> u16 {
         Ok(warp::reply().into_response())
     });
     let request = Request::builder().uri(path).body(String::new()).unwrap();
-    let in_flight = Arc::new(Semaphore::new(places));
+    let in_flight = Places::new(Bounds {
+        in_flight: places,
+        place_deadline: Duration::from_millis(1),
+        ..bounds()
+    });
     let Ok(response) = handle(routes, request, in_flight, Arc::new(Meters::start(&[]))).await;
     assert!(response.headers().contains_key("x-request-id"));
     response.status().as_u16()
@@ -34,6 +38,24 @@ async fn a_full_gateway_says_so_and_is_alive() {
     assert_eq!(status("/api/x", 1).await, 200);
     assert_eq!(status("/api/x", 0).await, 503);
     assert_eq!(status("/healthz", 0).await, 200);
+}
+
+#[tokio::test]
+async fn who_finds_no_place_waits_for_one() {
+    let room = Places::new(Bounds {
+        in_flight: 1,
+        ..bounds()
+    });
+    let place = room.take().await.unwrap();
+    let waiting = tokio::spawn({
+        let room = room.clone();
+        async move { room.take().await.is_some() }
+    });
+    // Here a task runs until it waits.
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    drop(place);
+    assert!(waiting.await.unwrap());
 }
 
 #[tokio::test]
@@ -75,6 +97,7 @@ fn bounds() -> Bounds {
     Bounds {
         connections: 100,
         in_flight: 100,
+        place_deadline: NEVER,
         header_deadline: NEVER,
         write_deadline: NEVER,
     }
