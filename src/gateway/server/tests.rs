@@ -41,7 +41,7 @@ async fn a_full_gateway_says_so_and_is_alive() {
 }
 
 #[tokio::test]
-async fn who_finds_no_place_waits_for_one() {
+async fn a_request_waits_for_its_turn() {
     let room = Places::new(Bounds {
         in_flight: 1,
         ..bounds()
