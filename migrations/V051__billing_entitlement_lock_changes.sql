@@ -1,5 +1,6 @@
 -- Ledger, append-only: a resource was locked, or a state switched off, or the other way round. Told by what moved the balance, in its transaction; the
--- engine decides nothing by it. Few rows: a use never locks, so there are some only where grants begin and end, or counts are set and given back.
+-- engine decides nothing by it. Few rows: a use never locks, but of a hold whose grant has ended, so there are some only where grants begin and end, counts
+-- are set and given back, or such a hold is committed.
 CREATE TABLE IF NOT EXISTS billing_entitlement_lock_changes (
   id            BIGINT UNSIGNED NOT NULL AUTO_INCREMENT COMMENT 'of one balance in the order of the commits: its lock is held from before',
   subject_id    BIGINT UNSIGNED NOT NULL,

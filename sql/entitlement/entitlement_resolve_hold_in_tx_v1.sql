@@ -10,7 +10,7 @@
 --              p_replayed    out: whether this very resolution was there already
 -- Results      none.
 -- Errors       VALIDATION_FAILED, HOLD_NOT_FOUND, HOLD_ALREADY_RESOLVED, HOLD_EXPIRED, HOLD_AMOUNT_EXCEEDED, in this order.
--- Cost         one resolution, one use, one balance, one outbox row.
+-- Cost         one resolution, one use, one balance, one outbox row; one more where a lock came.
 --
 -- A use that is committed is posted in the window and the segment that are current then, under a key of its own: `hold` and the hold's
 -- number, with a blank between, which no caller's key can have.
@@ -85,6 +85,13 @@ BEGIN
       CALL entitlement_post_in_tx_v1(
         JSON_ARRAY(JSON_ARRAY(1, 1, v_subject_id, v_definition_id, v_amount, CONCAT('hold ', p_hold_id), v_reason_code, NULL, v_metadata, SHA2(p_hold_id, 256))),
         'hold_commit', TRUE, v_now);
+      -- What was held is used even where its grant has ended meanwhile: the one kind of use by which a resource may be locked.
+      INSERT INTO billing_entitlement_lock_changes (subject_id, definition_id, lock_state, changed_at)
+      SELECT b.subject_id, b.definition_id, d.lock_label, v_now
+        FROM billing_entitlement_definitions AS d FORCE INDEX (PRIMARY)
+        STRAIGHT_JOIN billing_entitlement_balances AS b FORCE INDEX (PRIMARY) ON b.subject_id = v_subject_id AND b.definition_id = d.id AND b.history_no = 0
+       WHERE d.id = v_definition_id AND d.enforcement_mode = 'hard_lock_resource'
+         AND b.left_amount < 0 AND b.left_amount + v_amount >= 0 AND b.allotment_given_amount <= b.allotment_amount;
     END IF;
     -- The hold's expiry was a boundary, and is none any more.
     SELECT b.settled_at, b.window_end_at, IF(v_anchor = 'rolling' AND b.last_sequence_no > b.returned_sequence_no, b.returned_sequence_no + 1, NULL)
