@@ -193,7 +193,7 @@ async fn a_database_that_goes_away_is_said_and_found_again() {
     std::fs::remove_file(&link).unwrap();
     let mut dba = gateway.test.session().await;
     let sessions: Vec<u64> = dba
-        .query("SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()")
+        .query("SELECT PROCESSLIST_ID FROM performance_schema.threads WHERE PROCESSLIST_DB = DATABASE() AND PROCESSLIST_ID <> CONNECTION_ID()")
         .await
         .unwrap();
     for session in sessions {

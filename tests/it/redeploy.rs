@@ -66,13 +66,13 @@ async fn killed_half_way_the_next_run_finishes() {
         .spawn()
         .unwrap();
     let mut dba = test.session().await;
-    let waiting = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
-                   WHERE DB = DATABASE() AND STATE = 'Waiting for stored procedure metadata lock'";
+    let waiting = "SELECT COUNT(*) FROM performance_schema.threads \
+                   WHERE PROCESSLIST_DB = DATABASE() AND PROCESSLIST_STATE = 'Waiting for stored procedure metadata lock'";
     until(async || dba.query_first::<u32, _>(waiting).await.unwrap() == Some(1)).await;
     child.kill().unwrap();
     child.wait().unwrap();
     // The server ends the dead child's statement within its lock wait, and then its session.
-    let sessions = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE()";
+    let sessions = "SELECT COUNT(*) FROM performance_schema.threads WHERE PROCESSLIST_DB = DATABASE()";
     until(async || dba.query_first::<u32, _>(sessions).await.unwrap() == Some(2)).await;
     let release = release("1.0.1", &[OTHER_ONE, OTHER_THREE]);
     assert_eq!(

@@ -329,7 +329,7 @@ async fn blocked(session: &mut Conn, table: &str) -> u32 {
 /// Waits until a killed session has rolled back and is no more.
 async fn gone(session: &mut Conn, connection: u32) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    let there = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID = ?";
+    let there = "SELECT PROCESSLIST_ID FROM performance_schema.threads WHERE PROCESSLIST_ID = ?";
     while session
         .exec_first::<u64, _, _>(there, (connection,))
         .await
