@@ -68,7 +68,8 @@ pub fn describe(description: &mut Description) {
         "/api/realtime/events",
         "Every change of a workspace's limits, as it is committed",
     );
-    let resume = || value!({"type": "string", "minLength": 1});
+    // Empty counts as none.
+    let resume = || value!({"type": "string"});
     description.add(
         events
             .by(Needs::Workspace)
