@@ -120,10 +120,10 @@ impl TickSetting {
 /// `CONSUMABLE_LANES`: how many calls of uses are under way at once.
 #[derive(Debug, Clone, Args)]
 pub struct LanesSetting {
-    /// Lanes, 1 to 4, into which uses are joined: each is one call at a time on a connection of its own. One for every two cores of this
-    /// machine, unless it is said.
-    // A call costs the more, the fewer share it: on two cores, one lane made a third more uses a second than two (benches/README.md). Where
-    // the server has cores to spare, one call works while the other commits.
+    /// Lanes, 1 to 4: calls of uses that are under way beside each other, each on a connection of its own. Half of them stand by while little
+    /// waits. One for every core of this machine, unless it is said.
+    // A call costs the more, the fewer share it: on two cores, one call at a time made a third more uses a second than two, and two made
+    // two thirds more of large batches than one (benches/README.md).
     #[arg(long, env = "CONSUMABLE_LANES", value_name = "LANES")]
     lanes: Option<String>,
 }
@@ -136,7 +136,7 @@ impl LanesSetting {
     pub fn count(&self) -> Result<usize, SettingError> {
         let Some(lanes) = &self.lanes else {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            return Ok((cores / 2).clamp(1, 4));
+            return Ok(cores.clamp(1, 4));
         };
         match lanes.parse() {
             Ok(lanes @ 1..=4) => Ok(lanes),

@@ -1,14 +1,17 @@
-//! One lane: a queue, and the calls that it is emptied by.
+//! What a lane does: the calls that it makes for what waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display, Formatter};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tracing::Instrument;
 
-use super::queue::{Queue, Waiting};
+use super::queue::{CALL_REQUESTS, Queue, Waiting};
 use crate::database::Database;
 use crate::error::Error;
 use crate::procedures::entitlement::{self, EncodedRequest};
@@ -16,13 +19,31 @@ use crate::procedures::entitlement::{self, EncodedRequest};
 /// Subjects of a lane that are called apart from it at once: a few of the connections that all other calls share.
 const ASIDE_AT_ONCE: usize = 4;
 
-#[derive(Default)]
-pub(super) struct Lane {
+/// Ready requests that make a call worth its fixed cost, so that it goes beside others: with half of what a call takes, sharing it with
+/// more saves little.
+const LARGE: usize = CALL_REQUESTS / 2;
+
+/// How long others wait behind a small call, several times what one takes: not for as long as it waits for somebody's lock.
+const WAITED_FOR: Duration = Duration::from_millis(20);
+
+/// What the lanes of a gateway share: the queue that all of them empty.
+pub(super) struct Shared {
     queue: Mutex<Queue>,
     arrived: Notify,
+    /// Places of small calls: half as many as there are lanes. It is never closed.
+    small: Semaphore,
 }
 
-impl Lane {
+impl Shared {
+    /// What so many lanes share.
+    pub fn by(lanes: usize) -> Shared {
+        Shared {
+            queue: Mutex::default(),
+            arrived: Notify::new(),
+            small: Semaphore::new(lanes.div_ceil(2)),
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -34,9 +55,6 @@ impl Lane {
 
     /// Puts requests in line. What finds no room is answered at once.
     pub fn submit(&self, requests: Vec<Waiting>) {
-        if requests.is_empty() {
-            return;
-        }
         let mut refused = Vec::new();
         {
             let mut queue = self.queue();
@@ -48,9 +66,26 @@ impl Lane {
         fail(refused, &Error::Overloaded("too many uses wait for their lane".into()));
     }
 
-    /// Calls for all that waits, again and again. It never ends.
-    pub async fn run(
-        self: &Arc<Lane>,
+    /// Ends when there is something to call for: at once if it is much, and if it is not, with a place. Behind small calls that have
+    /// all of them, more arrives to share the next one.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        while self.queue().ready() == 0 {
+            self.arrived.notified().await;
+        }
+        let mut place = pin!(self.small.acquire());
+        while self.queue().ready() < LARGE {
+            tokio::select! {
+                biased;
+                place = &mut place => return place.ok(),
+                () = self.arrived.notified() => (),
+            }
+        }
+        None
+    }
+
+    /// One lane: calls for all that waits, again and again. It never ends.
+    pub async fn lane(
+        self: &Arc<Shared>,
         database: &Database,
         impatient: &Database,
         called: &(dyn Fn(usize) + Send + Sync),
@@ -58,13 +93,22 @@ impl Lane {
         let places = Arc::new(Semaphore::new(ASIDE_AT_ONCE));
         let mut apart = JoinSet::new();
         loop {
+            let place = self.turn().await;
             let requests = self.queue().take();
             if requests.is_empty() {
-                self.arrived.notified().await;
                 continue;
             }
+            let standing = Standing::new(self, &requests);
             called(requests.len());
-            let Err(failure) = decide(impatient, requests).await else {
+            let mut call = pin!(decide(impatient, requests));
+            let decided = tokio::select! {
+                decided = &mut call => decided,
+                () = sleep(WAITED_FOR) => {
+                    drop(place);
+                    call.await
+                }
+            };
+            let Err(failure) = decided else {
                 continue;
             };
             if failure.is_final() {
@@ -74,38 +118,57 @@ impl Lane {
             tracing::warn!(error = %failure.error, ids = %Ids(&failure.requests), "a call of several uses failed, and is taken apart");
             // Forgets those that have ended.
             while apart.try_join_next().is_some() {}
-            for (subject_id, requests) in failure.by_subject() {
-                let aside = Aside::new(self, subject_id);
+            let mut subjects = failure.by_subject();
+            for standing in standing.apart() {
+                let requests = standing.subjects.iter().filter_map(|subject| subjects.remove(subject));
+                let requests = requests.flatten().collect();
                 let (database, places) = (database.clone(), places.clone());
                 apart.spawn(async move {
                     // The semaphore is never closed.
                     let _place = places.acquire().await;
                     decide_apart(&database, requests).await;
-                    drop(aside);
+                    drop(standing);
                 });
             }
         }
     }
 }
 
-/// A subject whose line stands still, for as long as this is kept.
-struct Aside {
-    lane: Arc<Lane>,
-    subject_id: u64,
+/// Subjects whose requests are being decided: their lines stand still for as long as this is kept.
+struct Standing {
+    shared: Arc<Shared>,
+    subjects: HashSet<u64>,
 }
 
-impl Aside {
-    fn new(lane: &Arc<Lane>, subject_id: u64) -> Aside {
-        lane.queue().set_aside(subject_id);
-        let lane = lane.clone();
-        Aside { lane, subject_id }
+impl Standing {
+    /// Those whose requests have been taken.
+    fn new(shared: &Arc<Shared>, taken: &[Waiting]) -> Standing {
+        Standing {
+            shared: shared.clone(),
+            subjects: taken.iter().map(|waiting| waiting.subject_id).collect(),
+        }
+    }
+
+    /// Each by itself.
+    fn apart(mut self) -> Vec<Standing> {
+        let subjects = std::mem::take(&mut self.subjects);
+        let alone = |subject| Standing {
+            shared: self.shared.clone(),
+            subjects: HashSet::from([subject]),
+        };
+        subjects.into_iter().map(alone).collect()
     }
 }
 
-impl Drop for Aside {
+impl Drop for Standing {
     fn drop(&mut self) {
-        self.lane.queue().bring_back(self.subject_id);
-        self.lane.arrived.notify_one();
+        {
+            let mut queue = self.shared.queue();
+            for subject in &self.subjects {
+                queue.move_on(*subject);
+            }
+        }
+        self.shared.arrived.notify_one();
     }
 }
 
@@ -194,5 +257,48 @@ async fn decide_apart(database: &Database, requests: Vec<Waiting>) {
             }
             failure.tell();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::super::queue::tests::request;
+    use super::*;
+
+    #[tokio::test]
+    async fn little_waits_behind_a_small_call_and_much_does_not() {
+        let shared = Shared::by(2);
+        let mut waits = Vec::new();
+        let mut ask = |subject| {
+            let (waiting, wait) = request(subject, "key", 1);
+            waits.push(wait);
+            shared.submit(vec![waiting]);
+        };
+        let mut idle = Box::pin(shared.turn());
+        assert!(poll!(&mut idle).is_pending());
+        ask(1);
+        let place = idle.await;
+        assert!(place.is_some());
+        assert_eq!(shared.queue().take().len(), 1);
+        // Those of a call do not count, neither does what waits behind it.
+        for subject in std::iter::repeat_n(1, LARGE).chain([2]) {
+            ask(subject);
+        }
+        let mut little = Box::pin(shared.turn());
+        assert!(poll!(&mut little).is_pending());
+        for subject in 3..=LARGE as u64 {
+            ask(subject);
+        }
+        assert!(poll!(&mut little).is_pending());
+        ask(1_000);
+        assert!(little.await.is_none());
+        assert_eq!(shared.queue().take().len(), LARGE);
+        ask(1_001);
+        let mut little = Box::pin(shared.turn());
+        assert!(poll!(&mut little).is_pending());
+        drop(place);
+        assert!(little.await.is_some());
     }
 }

@@ -1,13 +1,13 @@
-//! Joins concurrent uses into one call: while a lane's call is under way, what arrives waits; when it returns, all that waits goes
-//! as the next one. Nothing waits for a clock: an idle lane calls at once, a busy one shares each commit among hundreds.
+//! Joins concurrent uses into one call: while a call is under way, what arrives waits; when it returns, all that waits goes
+//! as the next one. Nothing waits for a clock: an idle gateway calls at once, a busy one shares each commit among hundreds.
 //!
-//! A subject always falls into the same lane, so lanes never wait for each other's rows. Within a lane subjects take turns, and those
-//! of a call that failed as a whole are set aside and called one by one, while the lane goes on without them.
+//! Lanes are calls that are under way beside each other. While little waits, half of them stand by, since fewer and larger calls
+//! are cheaper; when much waits, all of them call. A subject is in one call at a time, so lanes never wait for each other's rows. Subjects
+//! take turns, and those of a call that failed as a whole are called one by one, while the lane goes on without them.
 
 mod lane;
 mod queue;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use self::lane::Lane;
+use self::lane::Shared;
 use self::queue::Waiting;
 use crate::database::Database;
 use crate::error::Error;
@@ -29,14 +29,17 @@ const DECIDED_WITHIN: Duration = Duration::from_secs(10);
 /// The lanes of a gateway. Cloning shares them.
 #[derive(Clone)]
 pub struct Lanes {
-    lanes: Arc<[Arc<Lane>]>,
+    count: usize,
+    shared: Arc<Shared>,
 }
 
 impl Lanes {
     /// Lanes that only collect, until somebody runs them.
     pub fn new(count: usize) -> Lanes {
+        let count = count.max(1);
         Lanes {
-            lanes: (0..count.max(1)).map(|_| Arc::default()).collect(),
+            count,
+            shared: Arc::new(Shared::by(count)),
         }
     }
 
@@ -53,12 +56,12 @@ impl Lanes {
 
     /// Decides requests, those of one subject in their order, and answers each by itself, in their order, within ten seconds.
     pub async fn consume_all(&self, requests: Vec<ConsumeRequest>) -> Vec<Result<Vec<Outcome>, Error>> {
-        let mut pieces: Vec<Vec<Waiting>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        let mut waiting = Vec::with_capacity(requests.len());
         let mut submitted = Vec::with_capacity(requests.len());
         for request in requests {
             submitted.push(request.encode().map(|encoded| {
                 let (answer, decided) = oneshot::channel();
-                pieces[self.place(request.subject_id)].push(Waiting {
+                waiting.push(Waiting {
                     subject_id: request.subject_id,
                     items: request.items.len(),
                     request_id: request.request_id,
@@ -68,9 +71,7 @@ impl Lanes {
                 decided
             }));
         }
-        for (lane, piece) in self.lanes.iter().zip(pieces) {
-            lane.submit(piece);
-        }
+        self.shared.submit(waiting);
         let deadline = Instant::now() + DECIDED_WITHIN;
         let mut answers = Vec::with_capacity(submitted.len());
         for one in submitted {
@@ -89,19 +90,19 @@ impl Lanes {
 
     /// Requests that wait for the call before theirs.
     pub fn waiting(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting()).sum()
+        self.shared.waiting()
     }
 
     /// Calls for what arrives, for as long as it is polled: each lane by `impatient`, which should have a connection for each, and what
     /// is set aside by `database`. `called` is told how many requests each call of a lane has. It never ends by itself.
     pub async fn run(&self, database: &Database, impatient: &Database, called: Arc<dyn Fn(usize) + Send + Sync>) {
         let mut running = JoinSet::new();
-        for lane in self.lanes.iter() {
-            let (lane, called) = (lane.clone(), called.clone());
+        for _ in 0..self.count {
+            let (shared, called) = (self.shared.clone(), called.clone());
             let (database, impatient) = (database.clone(), impatient.clone());
             running.spawn(async move {
                 loop {
-                    let serving = lane.run(&database, &impatient, &*called);
+                    let serving = shared.lane(&database, &impatient, &*called);
                     let _ = AssertUnwindSafe(serving).catch_unwind().await;
                     // Those of the call have lost their answer; those who wait will have theirs.
                     tracing::error!("a lane panicked, and goes on");
@@ -109,13 +110,6 @@ impl Lanes {
             });
         }
         while running.join_next().await.is_some() {}
-    }
-
-    fn place(&self, subject_id: u64) -> usize {
-        let mut hasher = DefaultHasher::new();
-        subject_id.hash(&mut hasher);
-        // As far as it matters here, a part of the hash is as good as all of it.
-        hasher.finish() as usize % self.lanes.len()
     }
 }
 

@@ -1,6 +1,6 @@
-//! What waits for a lane's next call, and whose turn it is.
+//! What waits for the next call, and whose turn it is.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use tokio::sync::oneshot;
 
@@ -16,7 +16,7 @@ const CALL_ITEMS: usize = 2_000;
 /// Bytes of one call, far below what any server takes in one packet.
 const CALL_BYTES: usize = 1 << 20;
 
-/// Requests that wait, of all subjects of a lane: at a few thousand a second, the last of them waits for a few seconds, and its client
+/// Requests that wait, of all subjects: at a few thousand a second, the last of them waits for a few seconds, and its client
 /// still listens.
 const MOST_REQUESTS: usize = 16_384;
 
@@ -40,13 +40,16 @@ pub(super) struct Waiting {
     pub answer: oneshot::Sender<Decided>,
 }
 
-/// The requests of one lane. Each subject has a line, in order of arrival, and lines take turns.
+/// The requests of all lanes. Each subject has a line, in order of arrival, and lines take turns. While requests of a line are being
+/// decided, it stands still, so that calls beside each other never wait for each other's rows.
 #[derive(Default)]
 pub(super) struct Queue {
     lines: HashMap<u64, Line>,
-    /// Each line that has requests and is not set aside, once.
+    /// Each line that has requests and does not stand still, once.
     turns: VecDeque<u64>,
     requests: usize,
+    /// Those of lines that do not stand still.
+    ready: usize,
     bytes: usize,
 }
 
@@ -54,13 +57,18 @@ pub(super) struct Queue {
 struct Line {
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    is_aside: bool,
+    stands_still: bool,
 }
 
 impl Queue {
     /// Requests that wait.
     pub fn len(&self) -> usize {
         self.requests
+    }
+
+    /// Requests that the next call may take.
+    pub fn ready(&self) -> usize {
+        self.ready
     }
 
     /// Puts a request at the end of its subject's line. Gives it back where there is no room.
@@ -79,8 +87,11 @@ impl Queue {
             return Err(waiting);
         }
         let line = self.lines.entry(subject_id).or_default();
-        if line.waiting.is_empty() && !line.is_aside {
-            self.turns.push_back(subject_id);
+        if !line.stands_still {
+            self.ready += 1;
+            if line.waiting.is_empty() {
+                self.turns.push_back(subject_id);
+            }
         }
         line.bytes += bytes;
         line.waiting.push_back(waiting);
@@ -90,9 +101,9 @@ impl Queue {
     }
 
     /// Takes what goes into the next call: one request of each line in turn, until the call is full. What nobody waits for any more
-    /// is thrown away. One request goes however large it is.
+    /// is thrown away. One request goes however large it is. The lines of what is taken stand still until they are [moved on](Queue::move_on).
     pub fn take(&mut self) -> Vec<Waiting> {
-        let mut taken = Vec::new();
+        let mut taken: Vec<Waiting> = Vec::new();
         let (mut items, mut bytes) = (0, 0);
         while taken.len() < CALL_REQUESTS
             && let Some(subject_id) = self.turns.pop_front()
@@ -113,6 +124,7 @@ impl Queue {
             }
             line.bytes -= its_bytes;
             self.requests -= 1;
+            self.ready -= 1;
             self.bytes -= its_bytes;
             if line.waiting.is_empty() {
                 self.lines.remove(&subject_id);
@@ -127,21 +139,23 @@ impl Queue {
                 taken.push(next);
             }
         }
+        let subjects: HashSet<u64> = taken.iter().map(|waiting| waiting.subject_id).collect();
+        for subject_id in &subjects {
+            let line = self.lines.entry(*subject_id).or_default();
+            line.stands_still = true;
+            self.ready -= line.waiting.len();
+        }
+        self.turns.retain(|turn| !subjects.contains(turn));
         taken
     }
 
-    /// Lets a subject's line stand still.
-    pub fn set_aside(&mut self, subject_id: u64) {
-        self.lines.entry(subject_id).or_default().is_aside = true;
-        self.turns.retain(|turn| *turn != subject_id);
-    }
-
-    /// Lets it move again.
-    pub fn bring_back(&mut self, subject_id: u64) {
-        let Some(line) = self.lines.get_mut(&subject_id) else {
+    /// Lets a subject's line move again.
+    pub fn move_on(&mut self, subject_id: u64) {
+        let Some(line) = self.lines.get_mut(&subject_id).filter(|line| line.stands_still) else {
             return;
         };
-        line.is_aside = false;
+        line.stands_still = false;
+        self.ready += line.waiting.len();
         match line.waiting.is_empty() {
             true => drop(self.lines.remove(&subject_id)),
             false => self.turns.push_back(subject_id),
@@ -150,12 +164,12 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::procedures::entitlement::{ConsumeItem, ConsumeRequest};
 
     /// A request with a number of items, and whoever waits for it.
-    fn request(subject_id: u64, key: &str, items: usize) -> (Waiting, oneshot::Receiver<Decided>) {
+    pub fn request(subject_id: u64, key: &str, items: usize) -> (Waiting, oneshot::Receiver<Decided>) {
         let item = ConsumeItem {
             capability: None,
             limitation_code: Some("x".to_owned()),
@@ -192,6 +206,15 @@ mod tests {
         pushed.collect()
     }
 
+    /// Takes a call's requests, and has them decided.
+    fn call(queue: &mut Queue) -> Vec<Waiting> {
+        let taken = queue.take();
+        for waiting in &taken {
+            queue.move_on(waiting.subject_id);
+        }
+        taken
+    }
+
     fn subjects(taken: &[Waiting]) -> Vec<u64> {
         taken.iter().map(|waiting| waiting.subject_id).collect()
     }
@@ -201,15 +224,15 @@ mod tests {
         let mut queue = Queue::default();
         let many = [[1; 300].as_slice(), &[2, 3, 2]].concat();
         let _waits = line_up(&mut queue, many);
-        let first = subjects(&queue.take());
+        let first = subjects(&call(&mut queue));
         assert_eq!((first.len(), &first[..6]), (256, [1, 2, 3, 1, 2, 1].as_slice()));
         let _later = line_up(&mut queue, [4]);
-        assert_eq!(subjects(&queue.take()), [[1, 4].as_slice(), &[1; 46]].concat());
+        assert_eq!(subjects(&call(&mut queue)), [[1, 4].as_slice(), &[1; 46]].concat());
         assert_eq!(
             (queue.len(), queue.bytes, queue.lines.len(), queue.turns.len()),
             (0, 0, 0, 0)
         );
-        assert!(queue.take().is_empty());
+        assert!(call(&mut queue).is_empty());
     }
 
     #[test]
@@ -222,7 +245,7 @@ mod tests {
             waits.push(wait);
         }
         let json = |waiting: &Waiting| serde_json::to_value(&waiting.request).unwrap()["usageEventKey"].take();
-        let keys: Vec<_> = queue.take().iter().map(json).collect();
+        let keys: Vec<_> = call(&mut queue).iter().map(json).collect();
         assert_eq!(keys, ["a", "b", "c"]);
     }
 
@@ -236,7 +259,7 @@ mod tests {
             waits.push(wait);
         }
         let calls: Vec<Vec<usize>> = (0..4)
-            .map(|_| queue.take().iter().map(|waiting| waiting.items).collect())
+            .map(|_| call(&mut queue).iter().map(|waiting| waiting.items).collect())
             .collect();
         assert_eq!(calls, [vec![1_500, 500], vec![1], vec![3_000], vec![1]]);
         // Neither do bytes.
@@ -246,7 +269,7 @@ mod tests {
             assert!(queue.push(waiting).is_ok());
             waits.push(wait);
         }
-        assert_eq!([queue.take().len(), queue.take().len()], [1, 1]);
+        assert_eq!([call(&mut queue).len(), call(&mut queue).len()], [1, 1]);
     }
 
     #[test]
@@ -257,7 +280,7 @@ mod tests {
         assert!(queue.push(request(1, "key", 1).0).is_err());
         waits.extend(line_up(&mut queue, std::iter::repeat_n(2, share)));
         assert!(queue.push(request(3, "key", 1).0).is_err());
-        assert_eq!(queue.take().len(), CALL_REQUESTS);
+        assert_eq!(call(&mut queue).len(), CALL_REQUESTS);
         waits.extend(line_up(&mut queue, [3, 1]));
 
         let mut queue = Queue::default();
@@ -277,23 +300,29 @@ mod tests {
         waits.remove(3);
         waits.remove(0);
         assert_eq!(queue.len(), 5);
-        assert_eq!(subjects(&queue.take()), [1, 2, 1]);
+        assert_eq!(subjects(&call(&mut queue)), [1, 2, 1]);
         assert_eq!((queue.len(), queue.bytes), (0, 0));
     }
 
     #[test]
-    fn a_line_that_is_aside_stands_still_until_it_is_brought_back() {
+    fn a_line_stands_still_while_requests_of_it_are_decided() {
         let mut queue = Queue::default();
-        let mut waits = line_up(&mut queue, [1, 2]);
-        queue.set_aside(1);
-        queue.set_aside(3);
-        waits.extend(line_up(&mut queue, [3, 1, 4]));
-        assert_eq!(subjects(&queue.take()), [2, 4]);
-        queue.bring_back(3);
-        queue.bring_back(1);
-        waits.extend(line_up(&mut queue, [3]));
-        assert_eq!(subjects(&queue.take()), [3, 1, 3, 1]);
-        queue.bring_back(1);
+        let mut waits = line_up(&mut queue, [1, 2, 1]);
+        assert_eq!(subjects(&queue.take()), [1, 2, 1]);
+        waits.extend(line_up(&mut queue, [1, 3, 1, 4, 2]));
+        assert_eq!((queue.ready(), queue.len()), (2, 5));
+        assert_eq!(subjects(&queue.take()), [3, 4]);
+        assert_eq!(queue.ready(), 0);
+        assert!(queue.take().is_empty());
+        queue.move_on(1);
+        waits.extend(line_up(&mut queue, [3, 1]));
+        assert_eq!((queue.ready(), queue.len()), (3, 5));
+        assert_eq!(subjects(&queue.take()), [1, 1, 1]);
+        for subject in 1..=4 {
+            queue.move_on(subject);
+        }
+        assert_eq!(subjects(&call(&mut queue)), [2, 3]);
+        assert_eq!((queue.len(), queue.ready(), queue.bytes), (0, 0, 0));
         assert!(queue.lines.is_empty() && queue.turns.is_empty());
     }
 }

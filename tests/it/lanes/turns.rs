@@ -73,28 +73,32 @@ async fn what_comes_while_a_call_is_under_way_goes_as_the_next() {
 }
 
 #[tokio::test]
-async fn a_subject_falls_into_one_lane() {
-    let mut world = World::of(4).await;
-    let mut subjects = Vec::new();
-    for number in 0..12 {
-        subjects.push(world.subject(&format!("subject-{number}"), 10).await);
-    }
-    let requests = subjects
-        .iter()
-        .flat_map(|subject| uses_of(*subject, "use", 5))
-        .collect();
-    let all = world.wait_in_line(requests).await;
+async fn a_subject_is_in_one_call_at_a_time() {
+    let mut world = World::of(2).await;
+    let held_up = world.subject("held-up", 10).await;
+    let other = world.subject("other", 1_000).await;
+    let mut holder = world.lock(held_up).await;
     world.run();
-    let all: Vec<_> = soon(all).await.iter().map(accepted).collect();
-    let expected: Vec<_> = subjects
-        .iter()
-        .flat_map(|_| (1..=5).map(|used| (false, used)))
-        .collect();
-    assert_eq!(all, expected);
-    // Each lane that has subjects made one call of all that they asked for.
-    let commits = commits(&mut world).await;
-    assert_eq!(commits.iter().map(Vec::len).sum::<usize>(), subjects.len());
-    assert!((2..=4).contains(&commits.len()), "{commits:?}");
+    let lanes = world.lanes.clone();
+    let first = tokio::spawn(async move { lanes.consume(use_of(held_up, "first")).await });
+    until(async || !blocked(&mut world.session).await.is_empty()).await;
+    let second = world.wait_in_line(vec![use_of(held_up, "second")]).await;
+    // The other lane calls for what may go, as often as it comes: little, and much.
+    let answers = [
+        world.lanes.consume_all(uses_of(other, "little", 2)).await,
+        world.lanes.consume_all(uses_of(other, "much", 300)).await,
+    ];
+    let answers: Vec<_> = answers.iter().flatten().map(accepted).collect();
+    assert_eq!(answers, (1..=302).map(|used| (false, used)).collect::<Vec<_>>());
+    assert_eq!(world.lanes.waiting(), 1);
+    holder.query_drop("ROLLBACK").await.unwrap();
+    assert_eq!(accepted(&soon(first).await), (false, 1));
+    assert_eq!(accepted(&soon(second).await[0]), (false, 2));
+    assert_eq!(world.calls(), [1, 2, 256, 44, 1]);
+    assert_eq!(
+        commits(&mut world).await.concat(),
+        [other, other, other, held_up, held_up]
+    );
 }
 
 #[tokio::test]
