@@ -8,7 +8,7 @@ use mysql_async::{Conn, DriverError, Params, Row};
 use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
-use super::{Database, decode};
+use super::{Database, Does, decode};
 use crate::error::Error;
 
 /// How long a call may take, with all its attempts, unless it says otherwise. Past it the client has gone, and the locks should go too.
@@ -40,6 +40,14 @@ impl Database {
         self.call_within(CALL_DEADLINE, procedure, params).await
     }
 
+    /// As [`Database::call`], for a procedure that only reads: there is a connection for it even when all that write wait for locks.
+    ///
+    /// # Errors
+    /// As [`Database::call`].
+    pub async fn read(&self, procedure: &str, params: impl Into<Params> + Send) -> Result<ResultSets, Error> {
+        self.send(Does::Read, CALL_DEADLINE, procedure, params.into()).await
+    }
+
     /// As [`Database::call`], but it may take up to `deadline`: for what no client waits for and what holds no locks.
     ///
     /// # Errors
@@ -50,7 +58,10 @@ impl Database {
         procedure: &str,
         params: impl Into<Params> + Send,
     ) -> Result<ResultSets, Error> {
-        let params = params.into();
+        self.send(Does::Write, deadline, procedure, params.into()).await
+    }
+
+    async fn send(&self, does: Does, deadline: Duration, procedure: &str, params: Params) -> Result<ResultSets, Error> {
         let places = match &params {
             Params::Empty => 0,
             Params::Positional(values) => values.len(),
@@ -61,7 +72,7 @@ impl Database {
         let statement = format!("CALL {procedure}({})", vec!["?"; places].join(","));
         let begun = Instant::now();
         let mut sent = Sent::default();
-        let calling = self.call_until_final(procedure, &statement, &params, &mut sent);
+        let calling = self.send_until_final(does, procedure, &statement, &params, &mut sent);
         let span = tracing::debug_span!("call", procedure);
         // A future that is dropped takes its connection with it, so that no late answer meets the next caller.
         let outcome = tokio::select! {
@@ -83,8 +94,9 @@ impl Database {
         outcome
     }
 
-    async fn call_until_final(
+    async fn send_until_final(
         &self,
+        does: Does,
         procedure: &str,
         statement: &str,
         params: &Params,
@@ -94,7 +106,7 @@ impl Database {
         let mut missing_since = None;
         loop {
             let term = self.hosts.term(failures > 0).await?;
-            let mut conn = match self.connection(term).await {
+            let (mut conn, place) = match self.connection(term, does).await {
                 // By now another member of the group may be the primary.
                 Err(Error::Unavailable(_)) if self.hosts.are_several() && failures + 1 < ATTEMPTS => {
                     failures += 1;
@@ -119,7 +131,7 @@ impl Database {
                 // If this fails, the connection is lost and the pool drops it.
                 let _ = conn.query_drop("ROLLBACK").await;
             }
-            drop(conn);
+            drop((conn, place));
             let pause = match self.remedy(&error) {
                 Remedy::None => return Err(decode(error)),
                 Remedy::Repeat => {

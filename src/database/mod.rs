@@ -13,13 +13,17 @@ mod pulse;
 mod release;
 mod state;
 mod tls;
+mod writers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use tokio::sync::SemaphorePermit;
 
 use self::group::Term;
 use self::hosts::{Hosts, Pools};
+use self::writers::Writers;
 use crate::error::Error;
 
 pub use accounts::make_gateway_account;
@@ -33,6 +37,9 @@ pub use state::{Difference, Weight};
 /// holding locks, instead of in front of it. Small enough that with their lanes seven gateways fit MySQL's default of 151
 /// connections.
 const POOL_MAX: usize = 16;
+
+/// Connections of those that only procedures get which do nothing but read.
+const KEPT_FOR_READERS: usize = 4;
 
 /// How long a caller waits for a connection, made or returned, before it hears that the database is not available.
 const ACQUIRE_DEADLINE: Duration = Duration::from_secs(5);
@@ -61,8 +68,17 @@ const OLDEST: (u16, u16, u16) = (8, 0, 19);
 pub struct Database {
     hosts: Hosts,
     pool: Pools,
+    /// Places of calls that may write.
+    writers: Arc<Writers>,
     /// Whether a call is sent again whose locks stayed taken.
     waits_again: bool,
+}
+
+/// What a procedure does, as its header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Does {
+    Read,
+    Write,
 }
 
 /// How a pool's connections are used.
@@ -90,6 +106,7 @@ impl Database {
         Ok(Database {
             pool: hosts.pools(|opts| pool(opts, POOL_MAX, vec![session(CALL_LOCK_WAIT_SECONDS)])),
             hosts,
+            writers: Arc::new(Writers::new(POOL_MAX - KEPT_FOR_READERS)),
             waits_again: true,
         })
     }
@@ -102,6 +119,7 @@ impl Database {
         Database {
             pool: self.hosts.pools(|opts| pool(opts, connections, setup.clone())),
             hosts: self.hosts.clone(),
+            writers: Arc::new(Writers::new(connections.max(1))),
             waits_again: false,
         }
     }
@@ -121,12 +139,24 @@ impl Database {
 
     /// The connections of the pool, now.
     pub fn connections(&self) -> Connections {
-        self.pool.connections()
+        let pool = self.pool.connections();
+        Connections {
+            waiting: pool.waiting + self.writers.waiting(),
+            ..pool
+        }
     }
 
-    async fn connection(&self, term: Term) -> Result<Conn, Error> {
-        match tokio::time::timeout(ACQUIRE_DEADLINE, self.pool.get_conn(term)).await {
-            Ok(connection) => connection.map_err(decode),
+    /// A connection, and the place that goes with it.
+    async fn connection(&self, term: Term, does: Does) -> Result<(Conn, Option<SemaphorePermit<'_>>), Error> {
+        let getting = async {
+            let place = match does {
+                Does::Read => None,
+                Does::Write => self.writers.place().await,
+            };
+            self.pool.get_conn(term).await.map(|connection| (connection, place))
+        };
+        match tokio::time::timeout(ACQUIRE_DEADLINE, getting).await {
+            Ok(found) => found.map_err(decode),
             Err(_) => Err(Error::Unavailable(format!("no connection within {ACQUIRE_DEADLINE:?}"))),
         }
     }

@@ -18,6 +18,7 @@ mod realtime;
 mod request;
 mod scaffold;
 mod scrape;
+mod seldom;
 mod server;
 mod shared;
 mod subject;

@@ -12,10 +12,14 @@ use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
 use super::description::shapes::words;
+use super::seldom::Seldom;
 use crate::error::{Code, Error, catalogue};
 
 /// Seconds after which a caller may try again when the database is away or busy: a restart or a peak takes about as long.
 const RETRY_SECONDS: u64 = 1;
+
+/// Requests that failed because the database is away or busy: in an outage that is each of them.
+static FAILED: Seldom = Seldom::new();
 
 /// What went wrong before or beside the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,7 +246,10 @@ impl From<Error> for Problem {
                 }
             }
             Error::Unavailable(_) | Error::Overloaded(_) => {
-                tracing::warn!(%error, "the request failed");
+                match FAILED.told() {
+                    Some(untold) => tracing::warn!(%error, untold, "the request failed"),
+                    None => tracing::debug!(%error, "the request failed"),
+                }
                 let transport = match error {
                     Error::Overloaded(_) => Transport::Overloaded,
                     _ => Transport::DatabaseUnavailable,

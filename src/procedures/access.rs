@@ -46,7 +46,7 @@ pub struct RevokedKey {
 /// As [`Database::call`].
 pub async fn authenticate(database: &Database, key_sha256: [u8; 32]) -> Result<Option<Holder>, Error> {
     let mut sets = database
-        .call("access_authenticate_v1", (key_sha256.as_slice(),))
+        .read("access_authenticate_v1", (key_sha256.as_slice(),))
         .await?;
     Ok(sets.rows()?.pop())
 }
@@ -67,7 +67,7 @@ pub async fn create_key(database: &Database, name: &str, role: &str, key_sha256:
 /// # Errors
 /// As [`Database::call`].
 pub async fn list_keys(database: &Database, after_id: u64, limit: u32) -> Result<Vec<ApiKey>, Error> {
-    database.call("access_list_keys_v1", (after_id, limit)).await?.rows()
+    database.read("access_list_keys_v1", (after_id, limit)).await?.rows()
 }
 
 /// An API key that was made in the place of another.

@@ -87,7 +87,7 @@ pub async fn find_subject(database: &Database, subject: &Subject) -> Result<Bill
         Subject::Workspace(slug) => (None, Some(slug)),
     };
     database
-        .call("billing_find_subject_v1", (entity_id, workspace_slug))
+        .read("billing_find_subject_v1", (entity_id, workspace_slug))
         .await?
         .row()
 }
@@ -98,7 +98,7 @@ pub async fn find_subject(database: &Database, subject: &Subject) -> Result<Bill
 /// `VALIDATION_FAILED`, and as [`Database::call`].
 pub async fn find_subjects(database: &Database, workspace_slugs: &[&str]) -> Result<HashMap<String, u64>, Error> {
     let slugs = serde_json::Value::from(workspace_slugs).to_string();
-    let rows: Vec<(String, u64)> = database.call("billing_find_subjects_v1", (slugs,)).await?.rows()?;
+    let rows: Vec<(String, u64)> = database.read("billing_find_subjects_v1", (slugs,)).await?.rows()?;
     Ok(rows.into_iter().collect())
 }
 
@@ -141,7 +141,7 @@ pub async fn list_entities(
 ) -> Result<Vec<ListedEntity>, Error> {
     let (name, id) = after.unzip();
     database
-        .call("billing_list_entities_v1", (beginning, name, id, limit))
+        .read("billing_list_entities_v1", (beginning, name, id, limit))
         .await?
         .rows()
 }

@@ -189,7 +189,7 @@ pub async fn limitations_batch(
 ) -> Result<Vec<Option<SubjectLimitations>>, Error> {
     let json = serde_json::to_string(requests)
         .map_err(|error| Error::Internal(format!("requests for limitations have no JSON: {error}")))?;
-    let mut sets = database.call("entitlement_limitations_batch_v1", (json,)).await?;
+    let mut sets = database.read("entitlement_limitations_batch_v1", (json,)).await?;
     let mut answers = vec![None; requests.len()];
     for Numbered {
         request_no,

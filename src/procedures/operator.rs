@@ -26,7 +26,7 @@ pub struct Health {
 /// # Errors
 /// As [`Database::call`].
 pub async fn health(database: &Database) -> Result<Health, Error> {
-    database.call("operator_health_v1", ()).await?.row()
+    database.read("operator_health_v1", ()).await?.row()
 }
 
 /// A balance that the clock will change, or should have changed.
@@ -134,7 +134,7 @@ pub struct Installed {
 /// # Errors
 /// As [`Database::call`].
 pub async fn due(database: &Database, limit: u32) -> Result<Vec<Due>, Error> {
-    database.call("operator_due_v1", (limit,)).await?.rows()
+    database.read("operator_due_v1", (limit,)).await?.rows()
 }
 
 /// Up to `limit` (1 to 10,000) balances that were set aside, the most often failed first.
@@ -142,7 +142,7 @@ pub async fn due(database: &Database, limit: u32) -> Result<Vec<Due>, Error> {
 /// # Errors
 /// As [`Database::call`].
 pub async fn failing(database: &Database, limit: u32) -> Result<Vec<Failing>, Error> {
-    database.call("operator_failing_v1", (limit,)).await?.rows()
+    database.read("operator_failing_v1", (limit,)).await?.rows()
 }
 
 /// Up to `limit` (1 to 10,000) settlements of the last 24 hours, the latest first.
@@ -150,7 +150,7 @@ pub async fn failing(database: &Database, limit: u32) -> Result<Vec<Failing>, Er
 /// # Errors
 /// As [`Database::call`].
 pub async fn late(database: &Database, limit: u32) -> Result<Vec<Late>, Error> {
-    database.call("operator_late_v1", (limit,)).await?.rows()
+    database.read("operator_late_v1", (limit,)).await?.rows()
 }
 
 /// Up to `limit` (1 to 10,000) balances that are over their limit, the furthest first.
@@ -158,7 +158,7 @@ pub async fn late(database: &Database, limit: u32) -> Result<Vec<Late>, Error> {
 /// # Errors
 /// As [`Database::call`].
 pub async fn over_limit(database: &Database, limit: u32) -> Result<Vec<OverLimit>, Error> {
-    database.call("operator_over_limit_v1", (limit,)).await?.rows()
+    database.read("operator_over_limit_v1", (limit,)).await?.rows()
 }
 
 /// Up to `limit` (1 to 10,000) scheduled changes of plans, by when they are due.
@@ -166,7 +166,7 @@ pub async fn over_limit(database: &Database, limit: u32) -> Result<Vec<OverLimit
 /// # Errors
 /// As [`Database::call`].
 pub async fn plan_changes(database: &Database, limit: u32) -> Result<Vec<PlanChange>, Error> {
-    database.call("operator_plan_changes_v1", (limit,)).await?.rows()
+    database.read("operator_plan_changes_v1", (limit,)).await?.rows()
 }
 
 /// A subject's grants that are not over, in burn order.
@@ -174,7 +174,7 @@ pub async fn plan_changes(database: &Database, limit: u32) -> Result<Vec<PlanCha
 /// # Errors
 /// As [`Database::call`].
 pub async fn grants(database: &Database, subject_id: u64) -> Result<Vec<GrantRest>, Error> {
-    database.call("operator_grants_v1", (subject_id,)).await?.rows()
+    database.read("operator_grants_v1", (subject_id,)).await?.rows()
 }
 
 /// The installed procedures, by name.
@@ -182,7 +182,7 @@ pub async fn grants(database: &Database, subject_id: u64) -> Result<Vec<GrantRes
 /// # Errors
 /// As [`Database::call`].
 pub async fn procedures(database: &Database) -> Result<Vec<Installed>, Error> {
-    database.call("operator_procedures_v1", ()).await?.rows()
+    database.read("operator_procedures_v1", ()).await?.rows()
 }
 
 /// What one call moved to the archive, and where the next one goes on.

@@ -116,7 +116,7 @@ fn used(item: ItemOutcome) -> Result<Result<Box<Limitation>, Box<Refusal>>, Erro
 /// As [`Database::call`].
 pub async fn find_project(database: &Database, subject_id: u64, project_id: u64) -> Result<Option<Project>, Error> {
     let mut sets = database
-        .call("scaffold_project_find_v1", (subject_id, project_id))
+        .read("scaffold_project_find_v1", (subject_id, project_id))
         .await?;
     Ok(sets.rows()?.pop())
 }
@@ -132,7 +132,7 @@ pub async fn list_projects(
     limit: u32,
 ) -> Result<Vec<Project>, Error> {
     let parameters = (subject_id, after_id, limit);
-    database.call("scaffold_project_list_v1", parameters).await?.rows()
+    database.read("scaffold_project_list_v1", parameters).await?.rows()
 }
 
 /// Keeps a calculation, if the quota allows it. `result` is a decimal number.
@@ -165,5 +165,5 @@ pub async fn annuity_history(
     limit: u32,
 ) -> Result<Vec<Calculation>, Error> {
     let parameters = (subject_id, before_id, limit);
-    database.call("scaffold_annuity_history_v1", parameters).await?.rows()
+    database.read("scaffold_annuity_history_v1", parameters).await?.rows()
 }

@@ -136,7 +136,7 @@ pub async fn archive_plan(
 /// `PLAN_NOT_FOUND`, and as [`Database::call`].
 pub async fn find_plan(database: &Database, plan_id: u32) -> Result<Item, Error> {
     let code: Option<&str> = None;
-    database.call("billing_find_plan_v1", (plan_id, code)).await?.row()
+    database.read("billing_find_plan_v1", (plan_id, code)).await?.row()
 }
 
 /// One product.
@@ -146,7 +146,7 @@ pub async fn find_plan(database: &Database, plan_id: u32) -> Result<Item, Error>
 pub async fn find_product(database: &Database, product_id: u32) -> Result<Item, Error> {
     let code: Option<&str> = None;
     database
-        .call("billing_find_product_v1", (product_id, code))
+        .read("billing_find_product_v1", (product_id, code))
         .await?
         .row()
 }
@@ -156,7 +156,7 @@ pub async fn find_product(database: &Database, product_id: u32) -> Result<Item, 
 /// # Errors
 /// As [`Database::call`].
 pub async fn list_plans(database: &Database, after: Option<u64>, limit: u32) -> Result<Vec<Item>, Error> {
-    database.call("billing_list_plans_v1", (after, limit)).await?.rows()
+    database.read("billing_list_plans_v1", (after, limit)).await?.rows()
 }
 
 /// Up to `limit` (1 to 1,000) products after the one with the id `after`, the archived ones too.
@@ -164,7 +164,7 @@ pub async fn list_plans(database: &Database, after: Option<u64>, limit: u32) -> 
 /// # Errors
 /// As [`Database::call`].
 pub async fn list_products(database: &Database, after: Option<u64>, limit: u32) -> Result<Vec<Item>, Error> {
-    database.call("billing_list_products_v1", (after, limit)).await?.rows()
+    database.read("billing_list_products_v1", (after, limit)).await?.rows()
 }
 
 /// The whole catalogue as one document, as it is at one moment.

@@ -180,7 +180,7 @@ pub async fn list_assignments(
     limit: u32,
 ) -> Result<Vec<Assignment>, Error> {
     database
-        .call("billing_list_assignments_v1", (subject_id, before_id, limit))
+        .read("billing_list_assignments_v1", (subject_id, before_id, limit))
         .await?
         .rows()
 }
@@ -193,7 +193,7 @@ pub async fn plan_state(
     database: &Database,
     subject_id: u64,
 ) -> Result<(Vec<PlanOfSubject>, Vec<AvailablePlan>), Error> {
-    let mut sets = database.call("billing_plan_state_v1", (subject_id,)).await?;
+    let mut sets = database.read("billing_plan_state_v1", (subject_id,)).await?;
     let plans = sets.rows()?;
     let available: Vec<AvailablePlanRow> = sets.rows()?;
     Ok((plans, available.into_iter().map(AvailablePlan::from).collect()))

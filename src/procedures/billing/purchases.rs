@@ -168,7 +168,7 @@ pub async fn receive_event(
 /// `VALIDATION_FAILED`, and as [`Database::call`].
 pub async fn list_events(database: &Database, asked: EventsAsked<'_>) -> Result<Vec<Event>, Error> {
     let params = (asked.outcome, asked.subject_id, asked.before_id, asked.limit);
-    database.call("billing_list_events_v1", params).await?.rows()
+    database.read("billing_list_events_v1", params).await?.rows()
 }
 
 /// One event of the inbox.
@@ -176,7 +176,7 @@ pub async fn list_events(database: &Database, asked: EventsAsked<'_>) -> Result<
 /// # Errors
 /// `EVENT_NOT_FOUND`, and as [`Database::call`].
 pub async fn find_event(database: &Database, event_id: u64) -> Result<EventWithPayload, Error> {
-    database.call("billing_find_event_v1", (event_id,)).await?.row()
+    database.read("billing_find_event_v1", (event_id,)).await?.row()
 }
 
 /// Tries an event again, once for each key. It may fail again, which is no error.
@@ -204,7 +204,7 @@ pub async fn list_purchases(
     limit: u32,
 ) -> Result<Vec<Purchase>, Error> {
     let params = (subject_id, before_id, limit);
-    purchases(&mut database.call("billing_list_purchases_v1", params).await?)
+    purchases(&mut database.read("billing_list_purchases_v1", params).await?)
 }
 
 /// Takes back all that a purchase granted.

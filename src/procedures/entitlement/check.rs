@@ -76,7 +76,7 @@ pub struct Pair {
 pub async fn check(database: &Database, subject_id: u64, items: &[CheckItem]) -> Result<Fresh<CheckOutcome>, Error> {
     let items = serde_json::to_string(items)
         .map_err(|error| Error::Internal(format!("the items of a check have no JSON: {error}")))?;
-    fresh(database.call("entitlement_check_v1", (subject_id, items)).await?)
+    fresh(database.read("entitlement_check_v1", (subject_id, items)).await?)
 }
 
 /// Says for up to 100 subjects and 100 codes whether each might use `amount` (1 if not said), in the order of both.
@@ -95,7 +95,7 @@ pub async fn check_batch(
     let subject_ids = list(serde_json::to_string(subject_ids))?;
     let codes = list(serde_json::to_string(codes))?;
     let sets = database
-        .call("entitlement_check_batch_v1", (subject_ids, codes, amount))
+        .read("entitlement_check_batch_v1", (subject_ids, codes, amount))
         .await?;
     fresh(sets)
 }

@@ -50,7 +50,7 @@ pub async fn put_definition(database: &Database, edit: EditFields<'_>) -> Result
 pub async fn find_definition(database: &Database, definition_id: u32) -> Result<Definition, Error> {
     let code: Option<&str> = None;
     database
-        .call("entitlement_find_definition_v1", (definition_id, code))
+        .read("entitlement_find_definition_v1", (definition_id, code))
         .await?
         .row()
 }
@@ -61,7 +61,7 @@ pub async fn find_definition(database: &Database, definition_id: u32) -> Result<
 /// As [`Database::call`].
 pub async fn list_definitions(database: &Database, after: Option<u64>, limit: u32) -> Result<Vec<Definition>, Error> {
     database
-        .call("entitlement_list_definitions_v1", (after, limit))
+        .read("entitlement_list_definitions_v1", (after, limit))
         .await?
         .rows()
 }

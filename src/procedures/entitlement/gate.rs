@@ -20,7 +20,7 @@ pub struct Gate {
 /// As the procedure says, and as [`Database::call`].
 pub async fn gate(database: &Database, subject_id: u64, capability: &str) -> Result<Gate, Error> {
     database
-        .call("entitlement_gate_v1", (subject_id, capability))
+        .read("entitlement_gate_v1", (subject_id, capability))
         .await?
         .row()
 }

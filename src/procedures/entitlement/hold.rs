@@ -144,5 +144,5 @@ pub async fn release_hold(database: &Database, hold_id: u64) -> Result<Held, Err
 /// # Errors
 /// `HOLD_NOT_FOUND`, and as [`Database::call`].
 pub async fn find_hold(database: &Database, hold_id: u64) -> Result<Held, Error> {
-    database.call("entitlement_find_hold_v1", (hold_id,)).await?.row()
+    database.read("entitlement_find_hold_v1", (hold_id,)).await?.row()
 }

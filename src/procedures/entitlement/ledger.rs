@@ -179,7 +179,7 @@ pub async fn ledger(
     limit: u32,
 ) -> Result<(Vec<LedgerEntry>, Option<String>), Error> {
     let mut sets = database
-        .call("entitlement_ledger_v1", (subject_id, code, cursor, limit))
+        .read("entitlement_ledger_v1", (subject_id, code, cursor, limit))
         .await?;
     let (next_cursor,) = sets.row()?;
     Ok((sets.rows()?, next_cursor))
@@ -208,7 +208,7 @@ pub async fn history(
     step: &str,
 ) -> Result<Vec<Point>, Error> {
     database
-        .call("entitlement_history_v1", (subject_id, code, from, to, step))
+        .read("entitlement_history_v1", (subject_id, code, from, to, step))
         .await?
         .rows()
 }

@@ -69,7 +69,7 @@ pub async fn changes_since(
     limit: u32,
 ) -> Result<(OutboxState, Vec<Change>), Error> {
     let mut sets = database
-        .call("entitlement_changes_since_v1", (after, workspace_id, limit))
+        .read("entitlement_changes_since_v1", (after, workspace_id, limit))
         .await?;
     let state = sets.row()?;
     let changes: Vec<ChangeRow> = sets.rows()?;

@@ -11,6 +11,7 @@ mod migrations;
 mod operating;
 mod procedure;
 mod readme;
+mod reads;
 mod sample;
 mod schema;
 mod statements;
