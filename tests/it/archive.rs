@@ -1,21 +1,13 @@
 //! `consumable archive`.
 
-use std::process::{Command, Output};
-
 use consumable::database::make_gateway_account;
 use mysql_async::prelude::Queryable;
 
+use crate::support::command::consumable;
 use crate::support::story::{Grant, Story, definition};
 
 fn archive(url: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_consumable"))
-        .arg("archive")
-        .args(arguments)
-        .env("DATABASE_URL", url)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code(), text(stdout), text(stderr))
+    consumable(url, &[&["archive"], arguments].concat())
 }
 
 #[tokio::test]

@@ -1,23 +1,12 @@
 //! `consumable keys` and what `consumable serve` refuses.
 
-use std::process::{Command, Output};
-
 use chrono::NaiveDateTime;
 use mysql_async::prelude::Queryable;
 use reqwest::Method;
 
+use crate::support::command::consumable;
 use crate::support::database::TestDatabase;
 use crate::support::gateway::TestGateway;
-
-fn consumable(url: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_consumable"))
-        .args(arguments)
-        .env("DATABASE_URL", url)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code(), text(stdout), text(stderr))
-}
 
 #[tokio::test]
 async fn a_key_is_made_listed_and_revoked() {

@@ -1,21 +1,13 @@
 //! `consumable verify`.
 
-use std::process::{Command, Output};
-
 use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
 
+use crate::support::command::consumable;
 use crate::support::database::TestDatabase;
 
 fn verify(url: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_consumable"))
-        .arg("verify")
-        .args(arguments)
-        .env("DATABASE_URL", url)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code(), text(stdout), text(stderr))
+    consumable(url, &[&["verify"], arguments].concat())
 }
 
 #[tokio::test]

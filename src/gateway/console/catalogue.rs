@@ -7,12 +7,14 @@ use warp::http::header::ETAG;
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
+use super::super::caller::Needs;
 use super::super::description::shapes::{self, Visible};
 use super::super::problem::{Problem, Transport};
 use super::super::request::{Request, json};
 use super::super::views::Instant;
+use super::super::wire::Fields;
 use crate::error::Code;
-use crate::procedures::billing::catalogue::{Edit, FieldProblem, Item};
+use crate::procedures::billing::catalogue::{Edit, EditFields, FieldProblem, Item};
 use crate::procedures::entitlement::Definition;
 
 /// A thing of the catalogue.
@@ -92,11 +94,52 @@ impl From<Item> for ItemView {
     }
 }
 
+/// What a request writes of a definition, a plan or a product.
+pub struct Written {
+    id: Option<u32>,
+    fields: Fields,
+    expected_version: Option<u32>,
+    idempotency_key: Option<String>,
+    created_by: String,
+}
+
+impl Written {
+    /// Of the thing that has this id, in the version that the request names; without one, of a new thing.
+    ///
+    /// # Errors
+    /// What keeps the caller out, and what cannot be read.
+    pub async fn of(request: &mut Request, id: Option<u32>) -> Result<Written, Problem> {
+        let caller = request.caller(Needs::Admin).await?;
+        let expected_version = match id {
+            Some(_) => expected_version(request)?,
+            None => None,
+        };
+        Ok(Written {
+            id,
+            fields: request.json().await?,
+            expected_version,
+            idempotency_key: request.idempotency_key()?,
+            created_by: caller.signature(),
+        })
+    }
+
+    /// As the procedures take it.
+    pub fn edit(&self) -> EditFields<'_> {
+        EditFields {
+            id: self.id,
+            fields: &self.fields.0,
+            expected_version: self.expected_version,
+            idempotency_key: self.idempotency_key.as_deref(),
+            created_by: &self.created_by,
+        }
+    }
+}
+
 /// The version that the request edits, by its header `If-Match`; `None` for `*`: whichever.
 ///
 /// # Errors
 /// `PRECONDITION_REQUIRED` without the header, `VALIDATION_FAILED` when it is no version.
-pub fn expected_version(request: &Request) -> Result<Option<u32>, Problem> {
+fn expected_version(request: &Request) -> Result<Option<u32>, Problem> {
     let Some(tag) = request.header("if-match")? else {
         let detail = "Send If-Match with the ETag that was read, or with * to overwrite whatever there is";
         return Err(Problem::transport(Transport::PreconditionRequired, detail));

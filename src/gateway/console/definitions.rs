@@ -16,10 +16,8 @@ use super::super::description::{Description, Operation, shapes};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::{Instant, List};
-use super::super::wire::Fields;
-use super::catalogue::{edited, expected_version, tagged};
+use super::catalogue::{Written, edited, tagged};
 use crate::error::Code;
-use crate::procedures::billing::catalogue::EditFields;
 use crate::procedures::entitlement::{self, Definition};
 
 /// The routes of definitions.
@@ -30,7 +28,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .then(|request: Request| async move {
             match request.method().as_str() {
                 "GET" => request.answer("GET", list).await,
-                "POST" => request.answer("POST", make).await,
+                "POST" => request.answer("POST", |request| write(request, None)).await,
                 _ => Problem::method("GET, POST").into_response(),
             }
         });
@@ -39,7 +37,11 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .then(|definition_id, request: Request| async move {
             match request.method().as_str() {
                 "GET" => request.answer("GET", |request| find(request, definition_id)).await,
-                "PATCH" => request.answer("PATCH", |request| edit(request, definition_id)).await,
+                "PATCH" => {
+                    request
+                        .answer("PATCH", |request| write(request, Some(definition_id)))
+                        .await
+                }
                 _ => Problem::method("GET, PATCH").into_response(),
             }
         });
@@ -254,37 +256,8 @@ async fn find(request: Request, definition_id: u32) -> Answer {
     Ok(tagged(StatusCode::OK, definition, answer))
 }
 
-async fn make(mut request: Request) -> Answer {
-    let caller = request.caller(Needs::Admin).await?;
-    let fields: Fields = request.json().await?;
-    let idempotency_key = request.idempotency_key()?;
-    let edit = EditFields {
-        id: None,
-        fields: &fields.0,
-        expected_version: None,
-        idempotency_key: idempotency_key.as_deref(),
-        created_by: &caller.signature(),
-    };
-    edited(
-        entitlement::put_definition(&request.gateway.database, edit).await?,
-        answer,
-    )
-}
-
-async fn edit(mut request: Request, definition_id: u32) -> Answer {
-    let caller = request.caller(Needs::Admin).await?;
-    let expected_version = expected_version(&request)?;
-    let fields: Fields = request.json().await?;
-    let idempotency_key = request.idempotency_key()?;
-    let edit = EditFields {
-        id: Some(definition_id),
-        fields: &fields.0,
-        expected_version,
-        idempotency_key: idempotency_key.as_deref(),
-        created_by: &caller.signature(),
-    };
-    edited(
-        entitlement::put_definition(&request.gateway.database, edit).await?,
-        answer,
-    )
+async fn write(mut request: Request, definition_id: Option<u32>) -> Answer {
+    let written = Written::of(&mut request, definition_id).await?;
+    let outcome = entitlement::put_definition(&request.gateway.database, written.edit()).await?;
+    edited(outcome, answer)
 }

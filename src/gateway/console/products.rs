@@ -17,10 +17,9 @@ use super::super::description::{Description, Operation};
 use super::super::problem::Problem;
 use super::super::request::{Answer, Request, first_of, json, request};
 use super::super::views::List;
-use super::super::wire::Fields;
-use super::catalogue::{ItemView, REFUSALS, edited, expected_version, item_schema, tagged};
+use super::catalogue::{ItemView, REFUSALS, Written, edited, item_schema, tagged};
 use crate::error::Code;
-use crate::procedures::billing::catalogue::{self, EditFields, Item};
+use crate::procedures::billing::catalogue::{self, Item};
 
 /// The routes of products.
 pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
@@ -30,7 +29,7 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .then(|request: Request| async move {
             match request.method().as_str() {
                 "GET" => request.answer("GET", list).await,
-                "POST" => request.answer("POST", make).await,
+                "POST" => request.answer("POST", |request| write(request, None)).await,
                 _ => Problem::method("GET, POST").into_response(),
             }
         });
@@ -39,7 +38,11 @@ pub fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .then(|product_id, request: Request| async move {
             match request.method().as_str() {
                 "GET" => request.answer("GET", |request| find(request, product_id)).await,
-                "PATCH" => request.answer("PATCH", |request| edit(request, product_id)).await,
+                "PATCH" => {
+                    request
+                        .answer("PATCH", |request| write(request, Some(product_id)))
+                        .await
+                }
                 _ => Problem::method("GET, PATCH").into_response(),
             }
         });
@@ -144,31 +147,8 @@ async fn find(request: Request, product_id: u32) -> Answer {
     Ok(tagged(StatusCode::OK, product, answer))
 }
 
-async fn make(mut request: Request) -> Answer {
-    let caller = request.caller(Needs::Admin).await?;
-    let fields: Fields = request.json().await?;
-    let idempotency_key = request.idempotency_key()?;
-    let edit = EditFields {
-        id: None,
-        fields: &fields.0,
-        expected_version: None,
-        idempotency_key: idempotency_key.as_deref(),
-        created_by: &caller.signature(),
-    };
-    edited(catalogue::put_product(&request.gateway.database, edit).await?, answer)
-}
-
-async fn edit(mut request: Request, product_id: u32) -> Answer {
-    let caller = request.caller(Needs::Admin).await?;
-    let expected_version = expected_version(&request)?;
-    let fields: Fields = request.json().await?;
-    let idempotency_key = request.idempotency_key()?;
-    let edit = EditFields {
-        id: Some(product_id),
-        fields: &fields.0,
-        expected_version,
-        idempotency_key: idempotency_key.as_deref(),
-        created_by: &caller.signature(),
-    };
-    edited(catalogue::put_product(&request.gateway.database, edit).await?, answer)
+async fn write(mut request: Request, product_id: Option<u32>) -> Answer {
+    let written = Written::of(&mut request, product_id).await?;
+    let outcome = catalogue::put_product(&request.gateway.database, written.edit()).await?;
+    edited(outcome, answer)
 }

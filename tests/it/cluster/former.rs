@@ -29,6 +29,16 @@ async fn replaced_and_deaf(cluster: &Cluster, former: usize, next: usize) -> Con
     session
 }
 
+/// A cluster with the demonstration's data, and a way to it; none where there can be no cluster.
+async fn seeded() -> Option<(Cluster, Database)> {
+    let cluster = prepared().await?;
+    let database = Database::connect(&cluster.url("gateway:calls", DATABASE))
+        .await
+        .unwrap();
+    database.call("demonstration_seed_v1", ()).await.unwrap();
+    Some((cluster, database))
+}
+
 /// Uses one credit; gives how many are used now.
 async fn consume(database: &Database, key: &str) -> i64 {
     let request =
@@ -50,19 +60,18 @@ async fn consumed(database: &Database) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes"]
 async fn a_primary_that_was_replaced_answers_nobody() {
-    let Some(cluster) = prepared().await else {
+    let Some((cluster, one)) = seeded().await else {
         return;
     };
-    let url = cluster.url("gateway:calls", DATABASE);
-    let one = Database::connect(&url).await.unwrap();
-    one.call("demonstration_seed_v1", ()).await.unwrap();
     let mut primary = 0;
     for time in 1..=TIMES {
         let next = (primary + 1) % MEMBERS;
         let before = consumed(&one).await;
         let mut deaf = replaced_and_deaf(&cluster, primary, next).await;
         // One has asked nobody since, and has its sessions with the member that is deaf.
-        let other = Database::connect(&url).await.unwrap();
+        let other = Database::connect(&cluster.url("gateway:calls", DATABASE))
+            .await
+            .unwrap();
         assert_eq!(consume(&other, &format!("replaced-{time}")).await, before + 1);
         assert_eq!(consumed(&one).await, before + 1, "time {time}");
         deaf.query_drop("UNLOCK TABLES").await.unwrap();
@@ -73,12 +82,9 @@ async fn a_primary_that_was_replaced_answers_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes"]
 async fn a_primary_that_stood_still_is_not_found_again() {
-    let Some(cluster) = prepared().await else {
+    let Some((cluster, one)) = seeded().await else {
         return;
     };
-    let url = cluster.url("gateway:calls", DATABASE);
-    let one = Database::connect(&url).await.unwrap();
-    one.call("demonstration_seed_v1", ()).await.unwrap();
     let mut primary = 0;
     for time in 1..=TIMES {
         let before = consumed(&one).await;
@@ -96,7 +102,9 @@ async fn a_primary_that_stood_still_is_not_found_again() {
             "the former primary knows of the other already, and nothing is shown"
         );
         for _ in 0..10 {
-            let newcomer = Database::connect(&url).await.unwrap();
+            let newcomer = Database::connect(&cluster.url("gateway:calls", DATABASE))
+                .await
+                .unwrap();
             assert_eq!(consumed(&newcomer).await, before + 1, "time {time}");
             newcomer.disconnect().await.unwrap();
             sleep(Duration::from_millis(50)).await;

@@ -2,6 +2,7 @@
 
 pub mod cast;
 pub mod cluster;
+pub mod command;
 pub mod copies;
 pub mod database;
 pub mod disk;
