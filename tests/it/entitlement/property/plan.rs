@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDateTime};
 use fastrand::Rng;
 
 use super::rules::{Anchor, DAY, Enforcement, Instant, Interval, Rules, Type};
+use super::ways::{Mode, Way};
 
 const fn rules(code: &'static str, kind: Type, window: Option<(Interval, Anchor)>, enforcement: Enforcement) -> Rules {
     Rules {
@@ -83,7 +84,10 @@ pub enum Step {
         grant: usize,
         new: NewGrant,
     },
-    Consume(Vec<Request>),
+    Consume {
+        way: Way,
+        requests: Vec<Request>,
+    },
     Hold(NewHold),
     Commit {
         hold: usize,
@@ -156,8 +160,10 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    pub fn of(seed: u64, most_steps: usize) -> Plan {
+    /// The steps of a seed are the same in every mode.
+    pub fn of(seed: u64, most_steps: usize, mode: Mode) -> Plan {
         let mut rng = Rng::with_seed(seed);
+        let mut way_rng = Rng::with_seed(!seed);
         let start = instant(rng.choice(STARTS).unwrap());
         let subjects = if rng.u8(0..4) == 0 { 2 } else { 1 };
         let anchors = (0..subjects)
@@ -193,7 +199,10 @@ impl Plan {
                         requests.push(request.clone());
                         call.push(request);
                     }
-                    Step::Consume(call)
+                    Step::Consume {
+                        way: *choose(&mut way_rng, mode.ways()),
+                        requests: call,
+                    }
                 }
                 58..68 => {
                     let hold = plan.hold(&mut rng, &holds);
