@@ -82,15 +82,15 @@ async fn try_run(
     run.end().await
 }
 
-/// Leaves out what the failure does not need: all after it, then step by step whatever can be missed.
+/// Leaves out what the failure does not need: all after it, then whatever can be missed, one part after the other.
 async fn shrink(database: &TestDatabase, mut plan: Plan, mut failure: Failure) -> (Plan, Failure) {
     plan.steps.truncate(failure.step + 1);
     let mut tries = 0;
-    let mut number = plan.steps.len();
+    let mut parts = plan.parts();
+    let mut number = parts.len();
     while number > 0 {
         number -= 1;
-        let mut shorter = plan.clone();
-        shorter.steps.remove(number);
+        let mut shorter = plan.without(parts[number]);
         tries += 1;
         // Of its own: the last session may have been left inside a transaction, the last lanes with requests that wait.
         let (mut session, gateway) = (database.session().await, Gateway::start(database).await);
@@ -98,7 +98,8 @@ async fn shrink(database: &TestDatabase, mut plan: Plan, mut failure: Failure) -
             shorter.steps.truncate(found.step + 1);
             plan = shorter;
             failure = found;
-            number = number.min(plan.steps.len());
+            parts = plan.parts();
+            number = number.min(parts.len());
         }
     }
     (plan, failure)

@@ -255,6 +255,31 @@ impl Plan {
         plan
     }
 
+    /// What can be left out of it: each step, and before it in the list each of its requests if it has several.
+    pub fn parts(&self) -> Vec<(usize, Option<usize>)> {
+        let of_step = |(number, step): (usize, &Step)| {
+            let requests = match step {
+                Step::Consume { requests, .. } if requests.len() > 1 => requests.len(),
+                _ => 0,
+            };
+            (0..requests)
+                .map(Some)
+                .chain([None])
+                .map(move |request| (number, request))
+        };
+        self.steps.iter().enumerate().flat_map(of_step).collect()
+    }
+
+    /// The same without one of its parts.
+    pub fn without(&self, (step, request): (usize, Option<usize>)) -> Plan {
+        let mut plan = self.clone();
+        match (&mut plan.steps[step], request) {
+            (Step::Consume { requests, .. }, Some(request)) => drop(requests.remove(request)),
+            _ => drop(plan.steps.remove(step)),
+        }
+        plan
+    }
+
     fn limit(&self, rng: &mut Rng) -> (usize, usize) {
         (rng.usize(0..self.anchors.len()), rng.usize(0..self.limits.len()))
     }
