@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::database::TestDatabase;
 use crate::support::gateway::{PATIENCE, TestGateway, answer, refusal};
+use crate::support::session::cut_others;
 
 const EVENTS: &str = "/api/realtime/events?topic=workspace_billing_limits";
 
@@ -192,14 +193,7 @@ async fn a_database_that_goes_away_is_said_and_found_again() {
 
     std::fs::remove_file(&link).unwrap();
     let mut dba = gateway.test.session().await;
-    let sessions: Vec<u64> = dba
-        .query("SELECT PROCESSLIST_ID FROM performance_schema.threads WHERE PROCESSLIST_DB = DATABASE() AND PROCESSLIST_ID <> CONNECTION_ID()")
-        .await
-        .unwrap();
-    for session in sessions {
-        // It may have ended by itself.
-        let _ = dba.query_drop(format!("KILL {session}")).await;
-    }
+    cut_others(&mut dba).await;
     let response = gateway
         .as_service(Method::GET, "/api/billing/limitations")
         .send()

@@ -4,7 +4,8 @@ use mysql_async::prelude::Queryable;
 
 use crate::support::hold::commit;
 use crate::support::session::{begin, until_blocked};
-use crate::support::story::{CODE, Grant, Story, definition};
+use crate::support::story::{CODE, Grant, LOCKED, Story, definition};
+use crate::support::told::lock_changes;
 
 /// 15 minutes, the default.
 const TTL: u32 = 900;
@@ -233,6 +234,42 @@ async fn what_was_held_can_be_committed_after_its_grant_has_ended() {
     story.commit(hold, 30).await.unwrap();
     story.says("granted 0, consumed 30, held 0, available 0, over 1").await;
     story.end().await;
+}
+
+#[tokio::test]
+async fn what_is_committed_after_its_grant_has_ended_may_lock_and_that_is_told() {
+    for limit in [definition::CAPACITY, definition::LOCKING_MONTHLY] {
+        let mut story = Story::of(limit).await;
+        let told = async |story: &mut Story| -> Vec<String> {
+            let told = lock_changes(&mut story.session).await;
+            told.into_iter().map(|(_, state)| state).collect()
+        };
+        story
+            .grant(Grant::of("plan_base", 3).expires("2026-03-01 00:10:00.000"))
+            .await;
+        let holds = [story.hold(2, TTL).await, story.hold(1, TTL).await];
+        story.at("2026-03-01 00:10:00.000").await;
+        story
+            .says("granted 0, consumed 0, held 3, available 0, over 0, lock none")
+            .await;
+        assert_eq!(told(&mut story).await, [""; 0]);
+        story.commit(holds[0], 2).await.unwrap();
+        story
+            .says("granted 0, consumed 2, held 1, over 1, lock story_locked")
+            .await;
+        assert_eq!(told(&mut story).await, [LOCKED]);
+        // The same again, and one more, find it locked.
+        assert!(story.commit(holds[0], 2).await.unwrap().replayed);
+        story.commit(holds[1], 1).await.unwrap();
+        story.says("consumed 3, held 0, over 1, lock story_locked").await;
+        assert_eq!(told(&mut story).await, [LOCKED]);
+        story.grant(Grant::of("plan_base", 3)).await;
+        story
+            .says("granted 3, consumed 3, available 0, over 0, lock none")
+            .await;
+        assert_eq!(told(&mut story).await, [LOCKED, "none"]);
+        story.end().await;
+    }
 }
 
 #[tokio::test]

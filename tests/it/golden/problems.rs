@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{is_said, is_told};
 use crate::support::database::TestDatabase;
 use crate::support::gateway::{TOKEN_SECRET, TestGateway, settings};
+use crate::support::session::cut_others;
 
 const LIMITATIONS: &str = "/api/billing/limitations";
 const CONSUME: &str = "/api/billing/consume";
@@ -86,15 +87,7 @@ async fn no_database() {
     let gateway = TestGateway::on(test, &format!("{before}socket={}", link.display())).await;
     gateway.acme().await;
     std::fs::remove_file(&link).unwrap();
-    let mut dba = gateway.test.session().await;
-    let sessions: Vec<u64> = dba
-        .query("SELECT PROCESSLIST_ID FROM performance_schema.threads WHERE PROCESSLIST_DB = DATABASE() AND PROCESSLIST_ID <> CONNECTION_ID()")
-        .await
-        .unwrap();
-    for session in sessions {
-        // It may have ended by itself.
-        let _ = dba.query_drop(format!("KILL {session}")).await;
-    }
+    cut_others(&mut gateway.test.session().await).await;
     is_told("DATABASE_UNAVAILABLE", gateway.as_service(Method::GET, LIMITATIONS)).await;
 }
 

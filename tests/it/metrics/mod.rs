@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::support::database::TestDatabase;
 use crate::support::gateway::{PATIENCE, TestGateway, answer};
+use crate::support::session::cut_others;
 
 /// Each line of a scrape: name with labels, and value.
 type Scrape = BTreeMap<String, String>;
@@ -254,15 +255,7 @@ async fn without_the_database_the_rest_is_answered() {
     gateway.acme().await;
     assert_eq!(scrape(&gateway).await["consumable_database_up"], "1");
     std::fs::remove_file(&link).unwrap();
-    let mut dba = gateway.test.session().await;
-    let sessions: Vec<u64> = dba
-        .query("SELECT PROCESSLIST_ID FROM performance_schema.threads WHERE PROCESSLIST_DB = DATABASE() AND PROCESSLIST_ID <> CONNECTION_ID()")
-        .await
-        .unwrap();
-    for session in sessions {
-        // It may have ended by itself.
-        let _ = dba.query_drop(format!("KILL {session}")).await;
-    }
+    cut_others(&mut gateway.test.session().await).await;
     let seen = until(&gateway, "it is away", |scrape| scrape["consumable_database_up"] == "0").await;
     assert!(!seen.contains_key("consumable_balances_aside"), "{seen:#?}");
     assert!(

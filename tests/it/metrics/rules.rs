@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{scrape, until};
 use crate::support::gateway::{TestGateway, answer};
+use crate::support::told::{lock_changes, lock_differences};
 
 #[tokio::test]
 async fn what_is_denied_is_counted_by_its_code() {
@@ -89,13 +90,7 @@ async fn locks_that_come_and_go_are_counted_wherever_they_do() {
     // A state is switched on, and off.
     let access = gateway.grant(entity, "workspace.access", 1).await;
     revoke(&access, "two").await;
-    let told: Vec<(String, String)> = dba
-        .query(
-            "SELECT d.code, l.lock_state FROM billing_entitlement_lock_changes AS l \
-               JOIN billing_entitlement_definitions AS d ON d.id = l.definition_id ORDER BY l.id",
-        )
-        .await
-        .unwrap();
+    let told = lock_changes(&mut dba).await;
     let label = states[1].as_str();
     let expected = [
         ("projects.max", label),
@@ -110,7 +105,7 @@ async fn locks_that_come_and_go_are_counted_wherever_they_do() {
         .map(|(code, state)| (code.as_str(), state.as_str()))
         .collect();
     assert_eq!(told, expected);
-    assert_eq!(crate::support::told::lock_differences(&mut dba).await, [""; 0]);
+    assert_eq!(lock_differences(&mut dba).await, [""; 0]);
     until(&gateway, "all are counted", |scrape| {
         scrape["entitlement_lock_state_transition_total"] == "6"
     })

@@ -17,5 +17,6 @@ pub mod shop;
 pub mod state;
 pub mod story;
 pub mod stripe;
+pub mod timed;
 pub mod told;
 pub mod tools;

@@ -1,4 +1,4 @@
-//! Sessions that wait for each other.
+//! Sessions that wait for each other, or end each other.
 
 use std::time::{Duration, Instant};
 
@@ -40,4 +40,16 @@ pub async fn begin(session: &mut Conn) {
         .await
         .unwrap();
     session.query_drop("START TRANSACTION").await.unwrap();
+}
+
+/// Ends all sessions of a database but the one that does it.
+pub async fn cut_others(session: &mut Conn) {
+    let others: Vec<u64> = session
+        .query("SELECT PROCESSLIST_ID FROM performance_schema.threads WHERE PROCESSLIST_DB = DATABASE() AND PROCESSLIST_ID <> CONNECTION_ID()")
+        .await
+        .unwrap();
+    for other in others {
+        // It may have ended by itself.
+        let _ = session.query_drop(format!("KILL {other}")).await;
+    }
 }

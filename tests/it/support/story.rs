@@ -20,6 +20,8 @@ pub mod definition {
     pub const SOFT_MONTHLY: &str = "'metered_quota', 'month', 'calendar_utc', 'sum', 'soft_warn'";
     /// A quota by calendar month of which only the largest grant counts.
     pub const MONTHLY_MAX: &str = "'metered_quota', 'month', 'calendar_utc', 'max', 'hard_deny'";
+    /// A quota by calendar month that locks a resource where it is overdrawn all the same.
+    pub const LOCKING_MONTHLY: &str = "'metered_quota', 'month', 'calendar_utc', 'sum', 'hard_lock_resource'";
     /// A quota by day.
     pub const DAILY: &str = "'metered_quota', 'day', 'calendar_utc', 'sum', 'hard_deny'";
     /// A quota by week, from Monday.

@@ -30,3 +30,14 @@ pub async fn lock_differences(session: &mut Conn) -> Vec<String> {
         .await
         .unwrap()
 }
+
+/// What was told of locks so far, in its order: codes, and their new states.
+pub async fn lock_changes(session: &mut Conn) -> Vec<(String, String)> {
+    session
+        .query(
+            "SELECT d.code, l.lock_state FROM billing_entitlement_lock_changes AS l
+               JOIN billing_entitlement_definitions AS d ON d.id = l.definition_id ORDER BY l.id",
+        )
+        .await
+        .unwrap()
+}

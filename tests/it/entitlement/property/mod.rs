@@ -1,13 +1,21 @@
-//! Random operations on the procedures and on the model, number by number.
+//! Random operations on the procedures and on the model, number by number. Uses go by calls of a session and by the lanes of a gateway, and what
+//! they are told is the same.
 //!
-//! Environment: `CONSUMABLE_SEED` (the first sequence's; a failure names its own), `CONSUMABLE_SEQUENCES`, `CONSUMABLE_STEPS` (of a sequence, at most).
+//! Environment:
+//! - `CONSUMABLE_SEED`: the first sequence's; a failure names its own.
+//! - `CONSUMABLE_SEQUENCES`: how many.
+//! - `CONSUMABLE_STEPS`: of a sequence, at most.
+//! - `CONSUMABLE_MODE`: `calls` (the uses of a step are one call of the session), `lanes` (they go through lanes, all at once or one by one) or
+//!   `mixed`, which is the default: each step of a sequence goes by one of these ways. A seed has the same steps in each mode.
 
 mod ask;
+mod gateway;
 mod model;
 mod plan;
 mod rules;
 mod run;
 mod uses;
+mod ways;
 
 use std::env;
 use std::str::FromStr;
@@ -18,9 +26,11 @@ use std::time::Instant;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use self::gateway::Gateway;
 use self::plan::{Plan, RULES};
 use self::rules::{Anchor, Enforcement, Interval, Type};
 use self::run::{Difference, Run};
+use self::ways::Mode;
 use crate::support::database::TestDatabase;
 use crate::support::story::differences;
 use crate::support::told::lock_differences;
@@ -39,10 +49,10 @@ struct Failure {
     log: Vec<String>,
 }
 
-async fn run(session: &mut Conn, plan: &Plan, name: &str) -> Result<(), Failure> {
+async fn run(session: &mut Conn, gateway: &Gateway, plan: &Plan, name: &str) -> Result<(), Failure> {
     let mut log = Vec::new();
     let mut step = 0;
-    let Err(mut difference) = try_run(session, plan, name, &mut step, &mut log).await else {
+    let Err(mut difference) = try_run(session, gateway, plan, name, &mut step, &mut log).await else {
         return Ok(());
     };
     if difference.to_string().contains("Deadlock") {
@@ -58,12 +68,13 @@ async fn run(session: &mut Conn, plan: &Plan, name: &str) -> Result<(), Failure>
 
 async fn try_run(
     session: &mut Conn,
+    gateway: &Gateway,
     plan: &Plan,
     name: &str,
     number: &mut usize,
     log: &mut Vec<String>,
 ) -> Result<(), Difference> {
-    let mut run = Run::begin(session, plan, name, log).await?;
+    let mut run = Run::begin(session, gateway, plan, name, log).await?;
     for step in &plan.steps {
         run.step(step).await?;
         *number += 1;
@@ -71,23 +82,24 @@ async fn try_run(
     run.end().await
 }
 
-/// Leaves out what the failure does not need: all after it, then step by step whatever can be missed.
+/// Leaves out what the failure does not need: all after it, then whatever can be missed, one part after the other.
 async fn shrink(database: &TestDatabase, mut plan: Plan, mut failure: Failure) -> (Plan, Failure) {
     plan.steps.truncate(failure.step + 1);
     let mut tries = 0;
-    let mut number = plan.steps.len();
+    let mut parts = plan.parts();
+    let mut number = parts.len();
     while number > 0 {
         number -= 1;
-        let mut shorter = plan.clone();
-        shorter.steps.remove(number);
+        let mut shorter = plan.without(parts[number]);
         tries += 1;
-        // A session of its own: the last one may have been left inside a transaction.
-        let mut session = database.session().await;
-        if let Err(found) = run(&mut session, &shorter, &format!("shrunk-{tries}")).await {
+        // Of its own: the last session may have been left inside a transaction, the last lanes with requests that wait.
+        let (mut session, gateway) = (database.session().await, Gateway::start(database).await);
+        if let Err(found) = run(&mut session, &gateway, &shorter, &format!("shrunk-{tries}")).await {
             shorter.steps.truncate(found.step + 1);
             plan = shorter;
             failure = found;
-            number = number.min(plan.steps.len());
+            parts = plan.parts();
+            number = number.min(parts.len());
         }
     }
     (plan, failure)
@@ -95,10 +107,7 @@ async fn shrink(database: &TestDatabase, mut plan: Plan, mut failure: Failure) -
 
 fn variable<T: FromStr>(name: &str) -> Option<T> {
     let text = env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
-    )
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} cannot be {text}")))
 }
 
 /// A database with the definitions of [`RULES`].
@@ -156,7 +165,10 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
     let first_seed: u64 = variable("CONSUMABLE_SEED").unwrap_or_else(|| fastrand::u64(..));
     let sequences: u64 = variable("CONSUMABLE_SEQUENCES").unwrap_or(SEQUENCES);
     let steps: usize = variable("CONSUMABLE_STEPS").unwrap_or(STEPS);
-    println!("CONSUMABLE_SEED={first_seed} CONSUMABLE_SEQUENCES={sequences} CONSUMABLE_STEPS={steps}");
+    let mode: Mode = variable("CONSUMABLE_MODE").unwrap_or(Mode::Mixed);
+    println!(
+        "CONSUMABLE_SEED={first_seed} CONSUMABLE_SEQUENCES={sequences} CONSUMABLE_STEPS={steps} CONSUMABLE_MODE={mode}"
+    );
 
     let database = Arc::new(database().await);
     let next = Arc::new(AtomicU64::new(0));
@@ -166,15 +178,15 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
     for _ in 0..SESSIONS {
         let (database, next, steps_done) = (database.clone(), next.clone(), steps_done.clone());
         sessions.push(tokio::spawn(async move {
-            let mut session = database.session().await;
+            let (mut session, gateway) = (database.session().await, Gateway::start(&database).await);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= sequences {
                     return None;
                 }
                 let seed = first_seed.wrapping_add(number);
-                let plan = Plan::of(seed, steps);
-                if let Err(failure) = run(&mut session, &plan, &format!("sequence-{number}")).await {
+                let plan = Plan::of(seed, steps, mode);
+                if let Err(failure) = run(&mut session, &gateway, &plan, &format!("sequence-{number}")).await {
                     // The others need not go on.
                     next.store(sequences, Ordering::Relaxed);
                     return Some((seed, plan, failure));
@@ -191,7 +203,7 @@ async fn whatever_happens_the_procedures_say_what_the_model_says() {
         if let Some((seed, plan, failure)) = session.await.unwrap() {
             let (plan, failure) = shrink(&database, plan, failure).await;
             panic!(
-                "again with CONSUMABLE_SEED={seed} CONSUMABLE_SEQUENCES=1 CONSUMABLE_STEPS={steps}\n\n{}\n\n{plan}\n\n{}",
+                "again with CONSUMABLE_SEED={seed} CONSUMABLE_SEQUENCES=1 CONSUMABLE_STEPS={steps} CONSUMABLE_MODE={mode}\n\n{}\n\n{plan}\n\n{}",
                 failure.log.join("\n"),
                 failure.difference
             );

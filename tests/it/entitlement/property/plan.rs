@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDateTime};
 use fastrand::Rng;
 
 use super::rules::{Anchor, DAY, Enforcement, Instant, Interval, Rules, Type};
+use super::ways::{Mode, Way};
 
 const fn rules(code: &'static str, kind: Type, window: Option<(Interval, Anchor)>, enforcement: Enforcement) -> Rules {
     Rules {
@@ -83,7 +84,10 @@ pub enum Step {
         grant: usize,
         new: NewGrant,
     },
-    Consume(Vec<Request>),
+    Consume {
+        way: Way,
+        requests: Vec<Request>,
+    },
     Hold(NewHold),
     Commit {
         hold: usize,
@@ -156,8 +160,10 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    pub fn of(seed: u64, most_steps: usize) -> Plan {
+    /// The steps of a seed are the same in every mode.
+    pub fn of(seed: u64, most_steps: usize, mode: Mode) -> Plan {
         let mut rng = Rng::with_seed(seed);
+        let mut way_rng = Rng::with_seed(!seed);
         let start = instant(rng.choice(STARTS).unwrap());
         let subjects = if rng.u8(0..4) == 0 { 2 } else { 1 };
         let anchors = (0..subjects)
@@ -193,7 +199,10 @@ impl Plan {
                         requests.push(request.clone());
                         call.push(request);
                     }
-                    Step::Consume(call)
+                    Step::Consume {
+                        way: *choose(&mut way_rng, mode.ways()),
+                        requests: call,
+                    }
                 }
                 58..68 => {
                     let hold = plan.hold(&mut rng, &holds);
@@ -242,6 +251,31 @@ impl Plan {
                 },
             };
             plan.steps.push(step);
+        }
+        plan
+    }
+
+    /// What can be left out of it: each step, and before it in the list each of its requests if it has several.
+    pub fn parts(&self) -> Vec<(usize, Option<usize>)> {
+        let of_step = |(number, step): (usize, &Step)| {
+            let requests = match step {
+                Step::Consume { requests, .. } if requests.len() > 1 => requests.len(),
+                _ => 0,
+            };
+            (0..requests)
+                .map(Some)
+                .chain([None])
+                .map(move |request| (number, request))
+        };
+        self.steps.iter().enumerate().flat_map(of_step).collect()
+    }
+
+    /// The same without one of its parts.
+    pub fn without(&self, (step, request): (usize, Option<usize>)) -> Plan {
+        let mut plan = self.clone();
+        match (&mut plan.steps[step], request) {
+            (Step::Consume { requests, .. }, Some(request)) => drop(requests.remove(request)),
+            _ => drop(plan.steps.remove(step)),
         }
         plan
     }

@@ -5,14 +5,17 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
-use mysql_async::prelude::Queryable;
+use consumable::procedures::entitlement::Limitation;
+use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Row};
 
+use super::gateway::Gateway;
 use super::model::{Figures, Limit};
 use super::plan::{NewGrant, Plan, RULES, Step, instant, text};
 use super::rules::{Instant, Type};
 use crate::support::session::begin;
 use crate::support::story::{differences, projections_of};
+use crate::support::timed::set_clock;
 
 /// A request that was accepted: its items, and the answer to each.
 pub struct Accepted {
@@ -35,6 +38,7 @@ pub struct Held {
 /// A sequence while it runs, on both sides.
 pub struct Run<'a> {
     pub session: &'a mut Conn,
+    pub gateway: &'a Gateway,
     pub plan: &'a Plan,
     pub now: Instant,
     pub subjects: Vec<u64>,
@@ -65,12 +69,14 @@ pub fn same<T: PartialEq + Debug>(what: &str, procedures: T, model: T) -> Result
 impl<'a> Run<'a> {
     pub async fn begin(
         session: &'a mut Conn,
+        gateway: &'a Gateway,
         plan: &'a Plan,
         name: &str,
         log: &'a mut Vec<String>,
     ) -> Result<Run<'a>, Difference> {
         let mut run = Run {
             session,
+            gateway,
             plan,
             now: plan.start,
             subjects: Vec::new(),
@@ -108,13 +114,10 @@ impl<'a> Run<'a> {
     }
 
     async fn set_clock(&mut self) -> Result<(), Difference> {
-        let set = format!(
-            "SET timestamp = {}.{:03}",
-            self.now.div_euclid(1000),
-            self.now.rem_euclid(1000)
-        );
+        let set = set_clock(self.now);
         self.log.push(format!("{set}; -- {}", text(self.now)));
         self.session.query_drop(set).await?;
+        self.gateway.set_clock(self.now);
         Ok(())
     }
 
@@ -150,7 +153,7 @@ impl<'a> Run<'a> {
                     self.change_grants(Some((old, 0)), Some((subject, limit, new))).await?;
                 }
             }
-            Step::Consume(requests) => self.consume(requests).await?,
+            Step::Consume { way, requests } => self.consume(*way, requests).await?,
             Step::Hold(hold) => self.hold(hold).await?,
             Step::Commit { hold, amount } => self.resolve(*hold, Some(*amount)).await?,
             Step::Release { hold } => self.resolve(*hold, None).await?,
@@ -351,24 +354,26 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The figures of a row that shows a limitation.
 pub fn figures(row: &Row) -> Figures {
-    let at = |column| {
-        row.get::<Option<NaiveDateTime>, _>(column)
-            .unwrap()
-            .map(|at| at.and_utc().timestamp_millis())
-    };
+    figures_of(&Limitation::from_row(row.clone()))
+}
+
+/// The figures of a limitation.
+pub fn figures_of(limitation: &Limitation) -> Figures {
+    let at = |at: Option<NaiveDateTime>| at.map(|at| at.and_utc().timestamp_millis());
     // Without windows, the window is all of time: nothing that the model would keep.
     let lifetime = instant("1970-01-01 00:00:00.000");
     Figures {
-        granted: row.get("granted_amount").unwrap(),
-        consumed: row.get("consumed_amount").unwrap(),
-        held: row.get("held_amount").unwrap(),
-        effective: row.get("effective_amount").unwrap(),
-        available: row.get("available_amount").unwrap(),
-        hard_limit: row.get("hard_limit_amount").unwrap(),
-        over_limit: row.get("over_limit").unwrap(),
-        is_locked: row.get::<String, _>("lock_state").unwrap() != "none",
-        next_change_at: at("next_change_at"),
-        window_start_at: at("window_start_at").filter(|start| *start != lifetime),
+        granted: limitation.granted_amount,
+        consumed: limitation.consumed_amount,
+        held: limitation.held_amount,
+        effective: limitation.effective_amount,
+        available: limitation.available_amount,
+        hard_limit: limitation.hard_limit_amount,
+        over_limit: limitation.over_limit,
+        is_locked: limitation.lock_state != "none",
+        next_change_at: at(limitation.next_change_at),
+        window_start_at: at(limitation.window_start_at).filter(|start| *start != lifetime),
     }
 }

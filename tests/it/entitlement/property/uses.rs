@@ -2,35 +2,65 @@
 
 use std::sync::Arc;
 
+use consumable::procedures::entitlement::{ConsumeItem, ConsumeRequest};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error, Row};
-use serde_json::{Value as Json, json};
 
 use super::model::Figures;
 use super::plan::{NewHold, Request};
 use super::rules::{Enforcement, Type};
 use super::run::{Accepted, Difference, Held, Run, figures, same};
-use crate::support::story::answer;
+use super::ways::{Told, Way, code_in};
 
 impl Run<'_> {
-    pub async fn consume(&mut self, requests: &[Request]) -> Result<(), Difference> {
-        let body: Json = requests
+    pub async fn consume(&mut self, way: Way, requests: &[Request]) -> Result<(), Difference> {
+        let at_once = if way == Way::LanesOneByOne { 1 } else { requests.len() };
+        for requests in requests.chunks(at_once) {
+            let told = self.send(way, requests).await?;
+            self.compare_with(requests, told)?;
+        }
+        Ok(())
+    }
+
+    /// What each item of requests that go together is told.
+    async fn send(&mut self, way: Way, requests: &[Request]) -> Result<Vec<Told>, Difference> {
+        let sent: Vec<ConsumeRequest> = requests
             .iter()
-            .map(|request| {
-                let items: Json = request
+            .map(|request| ConsumeRequest {
+                subject_id: self.subjects[request.subject],
+                usage_event_key: Some(format!("use-{}", request.key)),
+                request_id: None,
+                items: request
                     .items
                     .iter()
-                    .map(|(limit, amount)| json!({"limitationCode": self.code(*limit), "amount": amount}))
-                    .collect();
-                json!({"subjectId": self.subjects[request.subject], "usageEventKey": format!("use-{}", request.key), "items": items})
+                    .map(|(limit, amount)| item(self.code(*limit), *amount))
+                    .collect(),
             })
             .collect();
-        self.log.push(format!("CALL entitlement_consume_v1('{body}');"));
-        let rows: Vec<Row> = self
-            .session
-            .exec("CALL entitlement_consume_v1(?)", (body.to_string(),))
-            .await?;
+        let body = serde_json::to_string(&sent)?;
+        self.log
+            .push(format!("CALL entitlement_consume_v1('{body}'); -- {way:?}"));
+        if way == Way::Call {
+            let rows: Vec<Row> = self.session.exec("CALL entitlement_consume_v1(?)", (body,)).await?;
+            return Ok(rows.iter().map(Told::by_row).collect());
+        }
+        let lanes = &self.gateway.lanes;
+        let answers = match <[ConsumeRequest; 1]>::try_from(sent) {
+            Ok([alone]) => vec![lanes.consume(alone).await],
+            Err(sent) => lanes.consume_all(sent).await,
+        };
+        let mut told = Vec::new();
+        for (answered, request) in answers.into_iter().zip(requests) {
+            let outcomes = answered?;
+            same("outcomes of a request", outcomes.len(), request.items.len())?;
+            told.extend(Told::by_outcomes(&outcomes));
+        }
+        Ok(told)
+    }
 
+    fn compare_with(&mut self, requests: &[Request], told: Vec<Told>) -> Result<(), Difference> {
+        let items: usize = requests.iter().map(|request| request.items.len()).sum();
+        same("answers to items", told.len(), items)?;
         // A limit that only warns begins when it is first asked for.
         for request in requests {
             for (limit, _) in &request.items {
@@ -41,21 +71,18 @@ impl Run<'_> {
             }
         }
         let decided: Vec<Vec<Expected>> = requests.iter().map(|request| self.decide(request)).collect();
-        let mut rows = rows.iter();
+        let mut told = told.into_iter();
         for (number, (request, expected)) in requests.iter().zip(decided).enumerate() {
-            for (item, ((limit, _), expected)) in request.items.iter().zip(expected).enumerate() {
-                let row = rows.next().expect("a row for each item");
-                let problem: Option<String> = row.get("problem").unwrap();
-                let code = problem.map(|problem| problem.split(':').next().unwrap().to_owned());
-                let answer = answer(row);
+            for (item, (((limit, _), expected), told)) in request.items.iter().zip(expected).zip(&mut told).enumerate()
+            {
                 let what = format!("request {} item {}", number + 1, item + 1);
                 same(
                     &what,
                     (
-                        answer.outcome.as_str(),
-                        answer.replayed,
-                        code.as_deref(),
-                        answer.refused_code.as_deref(),
+                        told.outcome.as_str(),
+                        told.replayed,
+                        told.problem.as_deref(),
+                        told.refused_code.as_deref(),
                     ),
                     (
                         expected.outcome,
@@ -76,7 +103,7 @@ impl Run<'_> {
                     },
                     None => now,
                 };
-                same(&what, figures(row), said)?;
+                same(&what, told.said.unwrap_or(said), said)?;
             }
         }
         Ok(())
@@ -274,8 +301,19 @@ impl Run<'_> {
 /// The code of an error that a procedure raised.
 fn code_of(error: &Error) -> String {
     match error {
-        Error::Server(server) => server.message.split(':').next().unwrap().to_owned(),
+        Error::Server(server) => code_in(&server.message),
         other => panic!("{other}"),
+    }
+}
+
+fn item(code: &str, amount: i64) -> ConsumeItem {
+    ConsumeItem {
+        capability: None,
+        limitation_code: Some(code.to_owned()),
+        amount: Some(amount),
+        reason_code: None,
+        occurred_at: None,
+        metadata: None,
     }
 }
 
@@ -303,7 +341,7 @@ impl Default for Expected {
 
 fn same_answer(what: &str, row: &Row, replayed: bool, problem: Option<&str>, model: Figures) -> Result<(), Difference> {
     let found: Option<String> = row.get("problem").unwrap();
-    let found = found.map(|problem| problem.split(':').next().unwrap().to_owned());
+    let found = found.as_deref().map(code_in);
     same(
         what,
         (row.get("replayed").unwrap(), found.as_deref(), figures(row)),
