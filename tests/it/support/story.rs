@@ -6,6 +6,7 @@ use mysql_async::{Conn, Row, Value, params};
 use serde_json::{Value as Json, json};
 
 use super::database::TestDatabase;
+use super::timed::set_clock;
 use super::told::lock_differences;
 
 /// The definitions that stories are told about, as columns of `billing_entitlement_definitions`.
@@ -170,10 +171,8 @@ impl Story {
         let instant: DateTime<Utc> = NaiveDateTime::parse_from_str(instant, "%Y-%m-%d %H:%M:%S%.3f")
             .unwrap()
             .and_utc();
-        let seconds = instant.timestamp();
-        let millis = instant.timestamp_subsec_millis();
         self.session
-            .query_drop(format!("SET timestamp = {seconds}.{millis:03}"))
+            .query_drop(set_clock(instant.timestamp_millis()))
             .await
             .unwrap();
     }
