@@ -91,7 +91,7 @@ async fn strike(cluster: &mut Cluster, load: &Load, primary: usize, fault: Fault
         Fault::AllKilled => cluster.kill_all().await,
     }
     let next = match fault {
-        Fault::AllKilled => cluster.make_anew().await,
+        Fault::AllKilled => cluster.make_anew(primary).await,
         _ => cluster.until_primary(&others).await,
     };
     let elected = begun.elapsed();

@@ -152,14 +152,17 @@ impl Cluster {
 
     /// What an operator does then: starts all, lets one have what it lacks from each of the others, and makes the group anew of that one,
     /// which is given. Each may have something that no other has: what was committed on the primary may not have been applied elsewhere, and
-    /// what was agreed on may not have been committed there.
-    pub async fn make_anew(&mut self) -> usize {
+    /// what was agreed on may not have been committed there. So the new one is not the former: no server takes from another what it
+    /// began itself.
+    pub async fn make_anew(&mut self, former: usize) -> usize {
         self.start_all().await;
         for place in 0..MEMBERS {
             self.applied(place).await;
         }
-        let mut founder = self.session(0).await;
-        for place in 1..MEMBERS {
+        let first = (former + 1) % MEMBERS;
+        let others: Vec<usize> = (0..MEMBERS).filter(|place| *place != first).collect();
+        let mut founder = self.session(first).await;
+        for place in others.iter().copied() {
             let executed = "SELECT @@GLOBAL.gtid_executed";
             let has: Option<String> = self.session(place).await.query_first(executed).await.unwrap();
             let has = has.unwrap();
@@ -174,15 +177,22 @@ impl Cluster {
                 founder.query_drop(statement).await.unwrap();
             }
             let late: Option<u8> = founder
-                .exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", (has, PATIENCE.as_secs()))
+                .exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", (&has, PATIENCE.as_secs()))
                 .await
                 .unwrap();
-            assert_eq!(
-                late,
-                Some(0),
-                "what member {place} has does not come: {}",
-                self.complaints(0)
-            );
+            if late != Some(0) {
+                let channel = "SELECT CONCAT_WS('; ', @@GLOBAL.gtid_executed, c.service_state, c.received_transaction_set, c.last_error_message,
+                                                a.service_state, w.last_error_message, w.applying_transaction)
+                                 FROM performance_schema.replication_connection_status AS c
+                                 JOIN performance_schema.replication_applier_status AS a USING (channel_name)
+                                 JOIN performance_schema.replication_applier_status_by_worker AS w USING (channel_name)
+                                WHERE c.channel_name = 'anew'";
+                let channel: Vec<String> = founder.query(channel).await.unwrap();
+                panic!(
+                    "what member {place} has ({has}) does not come: {channel:#?} {}",
+                    self.complaints(first)
+                );
+            }
             for statement in [
                 "STOP REPLICA FOR CHANNEL 'anew'",
                 "RESET REPLICA ALL FOR CHANNEL 'anew'",
@@ -190,9 +200,9 @@ impl Cluster {
                 founder.query_drop(statement).await.unwrap();
             }
         }
-        self.found(0).await;
-        self.join(&[1, 2]).await;
-        0
+        self.found(first).await;
+        self.join(&others).await;
+        first
     }
 
     /// The primary's server, for a test run that knows nothing of groups. The others go on until the end of this process.
