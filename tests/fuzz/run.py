@@ -85,7 +85,8 @@ def run(caller, secret, dev, home):
         # Nothing is left beside the sources.
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [os.path.join(os.path.dirname(sys.executable), "st"), "--config-file", str(HERE / "schemathesis.toml")]
+    # Not by its script, which names its interpreter by a path: a build folder may have been moved.
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")]
     command += ["run", dev["url"] + "/openapi.json", "--seed", str(SEED), "--max-examples", str(EXAMPLES[caller])]
     command += ["--phases", PHASES[caller]]
     print(f"\n-- as {caller}, seed {SEED}", flush=True)
