@@ -103,7 +103,6 @@ pub struct Meters {
     failed: Counter,
     plans_applied: Counter,
     plans_failed: Counter,
-    grants: Counter,
     consumptions: Counter,
     recomputes: Counter,
     recompute_durations: [Histogram; 2],
@@ -158,6 +157,8 @@ pub struct DatabaseFigures {
     pub outbox_lag: u32,
     /// Locks of resources and states that came or went, ever.
     pub lock_changes: u64,
+    /// Grants, ever, by whomever; those that were undone with their transactions, too.
+    pub grants: u64,
 }
 
 impl Meters {
@@ -178,7 +179,6 @@ impl Meters {
             failed: counter!("consumable_settlements_failed_total"),
             plans_applied: counter!("consumable_plan_changes_applied_total"),
             plans_failed: counter!("consumable_plan_changes_failed_total"),
-            grants: counter!("entitlement_grant_insert_total"),
             consumptions: counter!("entitlement_consumption_insert_total"),
             recomputes: counter!("entitlement_projection_recompute_total"),
             recompute_durations: RECOMPUTED
@@ -241,11 +241,6 @@ impl Meters {
         }
     }
 
-    /// A grant was made.
-    pub fn granted(&self) {
-        self.grants.increment(1);
-    }
-
     /// Uses were booked.
     pub fn consumed(&self, uses: usize) {
         self.consumptions.increment(uses as u64);
@@ -285,6 +280,7 @@ impl Meters {
                 gauge!("consumable_balances_due_oldest_seconds").set(database.oldest_due);
                 gauge!("consumable_outbox_lag_changes").set(database.outbox_lag);
                 counter!("entitlement_lock_state_transition_total").absolute(database.lock_changes);
+                counter!("entitlement_grant_insert_total").absolute(database.grants);
             }
         });
         self.handle.render() + &now.handle().render()

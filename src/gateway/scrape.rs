@@ -114,5 +114,6 @@ fn figures(health: Health, position: u64) -> DatabaseFigures {
             .unwrap_or(u32::MAX)
             .saturating_add(health.unnumbered_changes),
         lock_changes: health.lock_changes,
+        grants: health.last_grant_id,
     }
 }

@@ -19,9 +19,10 @@ pub struct Health {
     /// 10,000 at most.
     pub unnumbered_changes: u32,
     pub lock_changes: u64,
+    pub last_grant_id: u64,
 }
 
-/// Asks what is set aside, what is due, where the outbox stands, and how many locks came or went.
+/// Asks what is set aside, what is due, where the outbox stands, and how many locks and grants there were.
 ///
 /// # Errors
 /// As [`Database::call`].

@@ -185,10 +185,7 @@ async fn grant(mut request: Request) -> Answer {
             request.gateway.meters.repeated(Repeated::Grant);
             StatusCode::OK
         }
-        false => {
-            request.gateway.meters.granted();
-            StatusCode::CREATED
-        }
+        false => StatusCode::CREATED,
     };
     let (grant, limitation) = (grant.into(), limitation.into());
     Ok(json(status, &GrantAnswer { grant, limitation }))

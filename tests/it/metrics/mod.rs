@@ -146,6 +146,13 @@ async fn requests_readers_grants_and_uses_are_counted() {
     let gateway = TestGateway::start().await;
     let entity = gateway.acme().await;
     gateway.grant(entity, "ai.credits", 100).await;
+    let by_hand =
+        "CALL entitlement_grant_v1(?, 'projects.max', 1, 'promo', NULL, NULL, NULL, 'by-hand', 'test', 'test')";
+    let mut dba = gateway.test.session().await;
+    // The second is a replay, which makes none.
+    for _ in 0..2 {
+        dba.exec_drop(by_hand, (entity,)).await.unwrap();
+    }
     let body = json!({"limitationCode": "ai.credits", "usageEventKey": "k"});
     // A replay books nothing.
     for _ in 0..2 {
@@ -178,7 +185,8 @@ async fn requests_readers_grants_and_uses_are_counted() {
 
     let seen = scrape(&gateway).await;
     for (metric, value) in [
-        ("entitlement_grant_insert_total", "1"),
+        // By an operator, and by hand.
+        ("entitlement_grant_insert_total", "2"),
         ("entitlement_consumption_insert_total", "3"),
         ("entitlement_projection_recompute_total", "1"),
         ("entitlement_recompute_duration_seconds_count{cause=\"refresh\"}", "1"),
@@ -310,7 +318,7 @@ async fn what_is_fine_costs_a_scrape_nothing() {
     }
     session.query_drop("CALL operator_health_v1()").await.unwrap();
     session.query_drop("FLUSH STATUS").await.unwrap();
-    let row: (u32, u32, u32, u64, u64, u32, u64) =
+    let row: (u32, u32, u32, u64, u64, u32, u64, u64) =
         session.query_first("CALL operator_health_v1()").await.unwrap().unwrap();
     assert_eq!((row.0, row.1, row.2), (3, 4, 0));
     let reads: Vec<(String, u64)> = session
