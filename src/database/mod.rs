@@ -38,8 +38,8 @@ pub use state::{Difference, Weight};
 /// connections.
 const POOL_MAX: usize = 16;
 
-/// Connections of those that only procedures get which do nothing but read.
-const KEPT_FOR_READERS: usize = 4;
+/// Connections of those that only procedures get which do nothing but read, so that no lock keeps all of them waiting.
+const KEPT_FOR_READS: usize = 4;
 
 /// How long a caller waits for a connection, made or returned, before it hears that the database is not available.
 const ACQUIRE_DEADLINE: Duration = Duration::from_secs(5);
@@ -106,7 +106,7 @@ impl Database {
         Ok(Database {
             pool: hosts.pools(|opts| pool(opts, POOL_MAX, vec![session(CALL_LOCK_WAIT_SECONDS)])),
             hosts,
-            writers: Arc::new(Writers::new(POOL_MAX - KEPT_FOR_READERS)),
+            writers: Arc::new(Writers::new(POOL_MAX - KEPT_FOR_READS)),
             waits_again: true,
         })
     }

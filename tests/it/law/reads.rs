@@ -1,4 +1,4 @@
-//! Which procedures are called on the connections that are kept for readers.
+//! Which procedures are called on the connections that are kept for what only reads.
 
 use super::procedure::procedures;
 use super::{Findings, files, read};
@@ -71,7 +71,9 @@ fn what_only_reads_has_connections_that_no_lock_takes() {
                 ("read", false) => findings.add(
                     &file,
                     line,
-                    format!("{name} may wait for locks: use Database::call, so that readers have their connections"),
+                    format!(
+                        "{name} may wait for locks: use Database::call, so that what only reads has its connections"
+                    ),
                 ),
                 (_, false) => (),
             }
