@@ -317,9 +317,7 @@ async fn missed(
     loop {
         let limit = BACKFILL_CHANGES as u32;
         let (outbox, changes) = entitlement::changes_since(database, Some(after), Some(workspace_id), limit).await?;
-        // Without any row, only who has all of them has missed none.
-        let oldest = outbox.oldest_sequence_no.unwrap_or(outbox.last_sequence_no + 1);
-        if oldest > after + 1 || outbox.last_sequence_no < after {
+        if !outbox.goes_on_after(after) {
             return Ok(None);
         }
         missed.extend(changes.into_iter().filter(|change| change.sequence_no <= position));

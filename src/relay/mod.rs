@@ -162,7 +162,8 @@ impl Hub {
         true
     }
 
-    /// Goes to a lower position, that of another or an older database. All readers lose their channel and are told.
+    /// Goes to a position that does not follow from the present one: a lower one, of another or an older database, or one
+    /// beyond changes that are not kept any more. All readers lose their channel and are told.
     fn restart_at(&self, position: u64) {
         let mut state = self.lock();
         state.channels.clear();
@@ -186,7 +187,8 @@ pub struct Subscription {
     receiver: broadcast::Receiver<Arc<Change>>,
 }
 
-/// Changes were lost to a reader: it did not keep up, or the database went back to an older state.
+/// Changes were lost to a reader: it did not keep up, the database went back to an older state, or they were not kept until
+/// the relay could read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FellBehind;
 

@@ -79,9 +79,13 @@ impl Relay {
         // Without readers nothing is fetched: it is enough to know where the outbox stands.
         let after = self.hub.has_readers().then_some(position);
         let (outbox, changes) = entitlement::changes_since(database, after, None, POLL_CHANGES).await?;
-        if outbox.last_sequence_no < position {
+        if !outbox.goes_on_after(position) {
             let now = outbox.last_sequence_no;
-            tracing::warn!(position, now, "the outbox went back: another database");
+            tracing::warn!(
+                position,
+                now,
+                "the outbox does not go on from here: another database, or nothing read for as long as changes are kept"
+            );
             self.hub.restart_at(now);
             return Ok(false);
         }

@@ -18,6 +18,16 @@ pub struct OutboxState {
     pub read_to_sequence_no: u64,
 }
 
+impl OutboxState {
+    /// Whether all that was changed after `sequence_no` is still kept. Not, too, when the outbox never came to that number,
+    /// as that of another or an older database.
+    pub fn goes_on_after(&self, sequence_no: u64) -> bool {
+        // Without any row, only who has all of them has missed none.
+        let oldest = self.oldest_sequence_no.unwrap_or(self.last_sequence_no + 1);
+        oldest <= sequence_no + 1 && sequence_no <= self.last_sequence_no
+    }
+}
+
 /// These codes of a workspace's subjects changed, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the columns of entitlement_changes_since_v1")]

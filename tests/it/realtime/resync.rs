@@ -1,5 +1,6 @@
 //! Readers who missed something that nobody can tell them any more.
 
+use consumable::relay::{FellBehind, Relay};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -7,6 +8,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use super::{grant_by_hand, ids_up_to};
+use crate::support::database::TestDatabase;
 use crate::support::gateway::{Frame, PATIENCE, TestGateway};
 
 /// Writes changes of the workspace `acme` as the procedures would.
@@ -67,6 +69,34 @@ async fn an_id_that_nobody_knows_means_resync() {
         (resumed.next().await.unwrap().id, at_the_edge.next().await.unwrap().id),
         ("4".into(), "4".into())
     );
+}
+
+#[tokio::test]
+async fn what_is_gone_before_the_relay_read_it_is_told_to_who_waits() {
+    let test = TestDatabase::migrated().await;
+    let database = test.connect().await;
+    let mut dba = test.session().await;
+    let subject = "CALL billing_put_entity_v1('workspace', 'acme', 'acme', NULL, NULL, NULL)";
+    dba.query_drop(subject).await.unwrap();
+    let relay = Relay::start(&database).await.unwrap();
+    let mut reader = relay.subscribe(1);
+    // The relay cannot read for as long as changes are kept: as if its database was away for a day.
+    for key in ["one", "two", "three"] {
+        grant_by_hand(&mut dba, "ai.credits", key).await;
+    }
+    let number_and_prune = "CALL entitlement_changes_since_v1(NULL, NULL, 1); \
+                            UPDATE billing_limit_changes SET changed_at = changed_at - INTERVAL 1 DAY; \
+                            CALL entitlement_prune_changes_v1(3600, 10)";
+    dba.query_drop(number_and_prune).await.unwrap();
+    let run = relay.run(&database);
+    tokio::pin!(run);
+    let told = tokio::select! { () = &mut run => unreachable!(), told = timeout(PATIENCE, reader.next()) => told };
+    assert_eq!(told.expect("a word in time"), Err(FellBehind));
+    // Who joins anew goes on from here.
+    let mut anew = relay.subscribe(1);
+    grant_by_hand(&mut dba, "ai.credits", "four").await;
+    let told = tokio::select! { () = run => unreachable!(), told = timeout(PATIENCE, anew.next()) => told };
+    assert_eq!((anew.position(), told.unwrap().unwrap().sequence_no), (3, 4));
 }
 
 #[tokio::test]

@@ -206,8 +206,8 @@ describe('hearing', () => {
     await gateway.sql('SET timestamp = UNIX_TIMESTAMP() + 86400; CALL entitlement_prune_changes_v1(3600, 10000);');
     assert.equal(await gateway.sql('SELECT MIN(sequence_no) FROM billing_limit_changes;'), String(last));
     proxy.mend();
-    await until('994', () => available() === 994);
-    assert.ok(recorder.heard.includes('event: resync'));
+    // The figure alone may come of a read that the cut broke and that is made again.
+    await until('a resync, and 994', () => recorder.heard.includes('event: resync') && available() === 994);
     // And goes on from there.
     await gateway.consume(workspace.slug, 4);
     await until('990', () => available() === 990);
