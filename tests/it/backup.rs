@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use consumable::database::embedded::{EmbeddedServer, Progress, Storage};
 use consumable::database::{Database, Release, make_gateway_account, migrate};
 use consumable::procedures::demonstration;
-use consumable::procedures::entitlement::{self, ConsumeItem, ConsumeRequest, Outcome};
+use consumable::procedures::entitlement::{self, ConsumeItem, ConsumeRequest, OutboxState, Outcome};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
@@ -53,6 +53,11 @@ async fn consume(database: &Database, key: &str) -> Outcome {
 
 fn is_booked(outcome: &Outcome, again: bool) -> bool {
     matches!(outcome, Outcome::Accepted { replayed, .. } if *replayed == again)
+}
+
+/// Where the outbox stands, all changes having their numbers.
+async fn outbox(database: &Database) -> OutboxState {
+    entitlement::changes_since(database, None, None, 1).await.unwrap().0
 }
 
 /// Where the binary log ends now: its file and the place in that.
@@ -138,6 +143,8 @@ async fn a_dump_and_the_binary_logs_bring_back_all_that_was_answered() {
     }
     assert_eq!(keys(&mut dba).await, answered);
     let (last_file, stop) = log_position(&mut dba).await;
+    let told = outbox(&database).await;
+    assert!(told.goes_on_after(told.last_sequence_no));
     dba.query_drop("SET foreign_key_checks = OFF; DELETE FROM billing_entitlement_consumptions; DROP TABLE billing_entitlement_settlements")
         .await
         .unwrap();
@@ -191,6 +198,8 @@ async fn a_dump_and_the_binary_logs_bring_back_all_that_was_answered() {
     assert_eq!((code, said.as_str()), (Some(0), "No differences.\n"));
     assert_eq!(keys(&mut dba).await, answered);
 
+    dba.query_drop("CALL operator_restart_changes_v1()").await.unwrap();
+
     // What was answered is known, and the next one is booked.
     make_gateway_account(&url, "gateway", "password").await.unwrap();
     let restored = Database::connect(&found.url("gateway", Some("password"), "billing"))
@@ -199,6 +208,8 @@ async fn a_dump_and_the_binary_logs_bring_back_all_that_was_answered() {
     for key in &answered {
         assert!(is_booked(&consume(&restored, key).await, true), "{key}");
     }
+    // Whoever was told of changes before the loss is not told others under the same numbers.
+    assert!(!outbox(&restored).await.goes_on_after(told.last_sequence_no));
     assert!(is_booked(&consume(&restored, "next").await, false));
     assert_eq!(crate::support::story::differences(&mut dba, None).await, [""; 0]);
     for database in [database, restored] {

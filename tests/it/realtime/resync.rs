@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::{grant_by_hand, ids_up_to};
 use crate::support::database::TestDatabase;
 use crate::support::gateway::{Frame, PATIENCE, TestGateway};
+use crate::support::session::begin;
 
 /// Writes changes of the workspace `acme` as the procedures would.
 async fn write_changes(session: &mut Conn, count: u32, codes: &str) {
@@ -97,6 +98,50 @@ async fn what_is_gone_before_the_relay_read_it_is_told_to_who_waits() {
     grant_by_hand(&mut dba, "ai.credits", "four").await;
     let told = tokio::select! { () = run => unreachable!(), told = timeout(PATIENCE, anew.next()) => told };
     assert_eq!((anew.position(), told.unwrap().unwrap().sequence_no), (3, 4));
+}
+
+#[tokio::test]
+async fn after_a_restore_whoever_has_an_older_number_fetches_anew() {
+    let gateway = TestGateway::start().await;
+    gateway.acme().await;
+    let mut dba = gateway.test.session().await;
+    let mut watcher = gateway.listen(None).await;
+    for key in ["one", "two", "three", "four"] {
+        grant_by_hand(&mut dba, "ai.credits", key).await;
+    }
+    ids_up_to(&mut watcher, "4").await;
+    // The database comes back as it was after "two", and somebody writes before the readers are there again.
+    dba.query_drop("DELETE FROM billing_limit_changes WHERE sequence_no > 2; UPDATE billing_limit_change_counter SET last_sequence_no = 2")
+        .await
+        .unwrap();
+    for key in ["five", "six", "seven"] {
+        grant_by_hand(&mut dba, "ai.credits", key).await;
+    }
+    dba.query_drop("CALL entitlement_changes_since_v1(NULL, NULL, 1)")
+        .await
+        .unwrap();
+
+    begin(&mut dba).await;
+    let refused = dba.query_drop("CALL operator_restart_changes_v1()").await.unwrap_err();
+    assert!(refused.to_string().contains("1568"), "{refused}");
+    dba.query_drop("ROLLBACK").await.unwrap();
+    let restart: Option<(u64, u64)> = dba.query_first("CALL operator_restart_changes_v1()").await.unwrap();
+    assert_eq!(restart, Some((1_000_000_005, 5)));
+    // Who stayed is told, maybe after what the lost database had told under other numbers.
+    while watcher.next().await.unwrap() != resync("1000000005") {}
+    for known in ["0", "2", "3", "4", "5"] {
+        let mut reader = gateway.listen(Some(known)).await;
+        assert_eq!(reader.next().await, Some(resync("1000000005")), "{known}");
+    }
+    let mut up_to_date = gateway.listen(Some("1000000005")).await;
+    grant_by_hand(&mut dba, "ai.credits", "eight").await;
+    assert_eq!(watcher.next().await.unwrap().id, "1000000006");
+    assert_eq!(up_to_date.next().await.unwrap().id, "1000000006");
+
+    // Each call once more; there is one change to delete.
+    let again: Option<(u64, u64)> = dba.query_first("CALL operator_restart_changes_v1()").await.unwrap();
+    assert_eq!(again, Some((2_000_000_006, 1)));
+    assert_eq!(watcher.next().await, Some(resync("2000000006")));
 }
 
 #[tokio::test]
