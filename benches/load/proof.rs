@@ -17,8 +17,8 @@ use crate::world::{PATIENCE, World};
 /// Uses of all subjects together.
 const USES: u64 = 1_000_000;
 
-/// Subjects that share them: few that use much, and many that use little.
-const SHAPES: [u64; 2] = [1_000, 100_000];
+/// Subjects that share them: one that used all, few that used much, and many that used little.
+const SHAPES: [u64; 3] = [1, 1_000, 100_000];
 
 /// P9.
 pub async fn run(world: &mut World) -> Outcome<Vec<Row>> {
@@ -30,7 +30,12 @@ pub async fn run(world: &mut World) -> Outcome<Vec<Row>> {
 }
 
 async fn prove(world: &mut World, count: u64) -> Outcome<[Row; 2]> {
-    world.say(&format!("P9: making {USES} uses of {count} subjects"));
+    let of = if count == 1 {
+        "one subject".into()
+    } else {
+        format!("{count} subjects")
+    };
+    world.say(&format!("P9: making {USES} uses of {of}"));
     let mut engine = Engine::new(world, "proof").await?;
     let subjects = engine.subjects(&Template::of_credits(1), count).await?;
     engine.earlier_uses(subjects, USES / count).await?;
@@ -66,7 +71,7 @@ async fn prove(world: &mut World, count: u64) -> Outcome<[Row; 2]> {
     engine.drop(world).await?;
     let seconds = time.as_secs_f64();
     let worst = 1_000;
-    let workload = format!("entitlement_verify_v1 over 1,000,000 uses of {count} subjects");
+    let workload = format!("entitlement_verify_v1 over 1,000,000 uses of {of}");
     let wait = format!(
         "the writer's worst wait meanwhile, of {} uses; row locks waited for: {waits}",
         during.done

@@ -119,6 +119,7 @@ describe('limits', () => {
     await signIn(page, gateway.adminKey);
     await goTo(page, `/workspaces/${id}`);
     await page.locator('[data-stream="open"]').waitFor();
+    await isText(figure(page, 'ai.credits', 'left'), '1,000');
     proxy.cut();
     await page.locator('[data-stream="down"]').waitFor();
     await gateway.consume(slug, 40);
