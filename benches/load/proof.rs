@@ -17,28 +17,57 @@ use crate::world::{PATIENCE, World};
 /// Uses of all subjects together.
 const USES: u64 = 1_000_000;
 
-/// Subjects that share them: one that used all, few that used much, and many that used little.
-const SHAPES: [u64; 3] = [1, 1_000, 100_000];
+/// Whose they are.
+struct Shape {
+    subjects: u64,
+    is_archived: bool,
+    of: &'static str,
+}
+
+/// One subject that used all, few that used much, and many that used little.
+const SHAPES: [Shape; 4] = [
+    Shape {
+        subjects: 1,
+        is_archived: false,
+        of: "one subject",
+    },
+    Shape {
+        subjects: 1,
+        is_archived: true,
+        of: "one subject, all of them archived",
+    },
+    Shape {
+        subjects: 1_000,
+        is_archived: false,
+        of: "1,000 subjects",
+    },
+    Shape {
+        subjects: 100_000,
+        is_archived: false,
+        of: "100,000 subjects",
+    },
+];
 
 /// P9.
 pub async fn run(world: &mut World) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
-    for count in SHAPES {
-        rows.extend(prove(world, count).await?);
+    for shape in SHAPES {
+        rows.extend(prove(world, &shape).await?);
     }
     Ok(rows)
 }
 
-async fn prove(world: &mut World, count: u64) -> Outcome<[Row; 2]> {
-    let of = if count == 1 {
-        "one subject".into()
-    } else {
-        format!("{count} subjects")
-    };
+async fn prove(world: &mut World, shape: &Shape) -> Outcome<[Row; 2]> {
+    let of = shape.of;
     world.say(&format!("P9: making {USES} uses of {of}"));
     let mut engine = Engine::new(world, "proof").await?;
-    let subjects = engine.subjects(&Template::of_credits(1), count).await?;
-    engine.earlier_uses(subjects, USES / count).await?;
+    let subjects = engine.subjects(&Template::of_credits(1), shape.subjects).await?;
+    engine.earlier_uses(subjects, USES / shape.subjects).await?;
+    if shape.is_archived {
+        let begun = Instant::now();
+        engine.archive(subjects).await?;
+        world.say(&format!("P9: archived in {:.1} s", begun.elapsed().as_secs_f64()));
+    }
     let mut writer = [Caller::new(engine.session().await?, subjects, 0)];
     let mut prover = engine.session().await?;
     world.durable().await?;
