@@ -8,8 +8,8 @@
 --              p_workspace_id       only this workspace's; null: all
 --              p_limit              outbox rows looked at, 1 to 10,000
 -- Results      one row: oldest_sequence_no (the oldest that is kept; null when there is none), last_sequence_no, and read_to_sequence_no, up
---              to where this call looked; then a row per change and workspace, by sequence_no: sequence_no, workspace_id, workspace_slug,
---              codes (JSON array), change_source, changed_at.
+--              to where this call looked; then a row per change and workspace, by sequence_no: sequence_no, workspace_id, workspace_slug (both
+--              null: a change of every workspace, as that of a definition), codes (JSON array), change_source, changed_at.
 -- Errors       VALIDATION_FAILED.
 -- Cost         nothing new: one index look-up each. Else the new rows, once to number and once to read.
 --
@@ -77,10 +77,11 @@ BEGIN
             JOIN JSON_TABLE(c.changes, '$[*]' COLUMNS (
                    subject_id BIGINT UNSIGNED PATH '$.subjectId',
                    NESTED PATH '$.codes[*]' COLUMNS (code VARCHAR(64) PATH '$'))) AS j
-            JOIN billable_entities AS e ON e.id = j.subject_id
+            LEFT JOIN billable_entities AS e ON e.id = j.subject_id
            WHERE c.sequence_no > p_after_sequence_no AND c.sequence_no <= v_read_to
-             AND e.workspace_id IS NOT NULL AND (p_workspace_id IS NULL OR e.workspace_id = p_workspace_id)) AS t
-    JOIN workspaces AS w ON w.id = t.workspace_id
+             AND (j.subject_id IS NULL
+                  OR e.workspace_id IS NOT NULL AND (p_workspace_id IS NULL OR e.workspace_id = p_workspace_id))) AS t
+    LEFT JOIN workspaces AS w ON w.id = t.workspace_id
    GROUP BY t.sequence_no, t.workspace_id, w.slug, t.change_source, t.changed_at
    ORDER BY t.sequence_no, t.workspace_id;
 END

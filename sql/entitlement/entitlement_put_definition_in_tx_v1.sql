@@ -2,7 +2,7 @@
 --
 -- Called by    entitlement_put_definition_v1, billing_apply_catalogue_v1; people, inside their own transaction.
 -- Transaction  needs the caller's. Where p_problems is not null nothing is to stay: roll back.
--- Locks        the definition.
+-- Locks        the definition. Writes an outbox row without a subject: limits of everybody name the definition.
 -- Idempotency  fields that are as they were change nothing, the version neither.
 -- Parameters   p_id                the definition; null: make one
 --              p_fields            JSON object; a field that is not there stays as it is, or has its default in a new definition. Where a field may be null,
@@ -19,7 +19,7 @@
 --              p_problems          out: null: done; else all that is wrong, as an array of [path, text, code of sql/errors.csv]
 -- Results      none.
 -- Errors       VALIDATION_FAILED, if p_fields is no object; DEFINITION_NOT_FOUND. In p_problems: VERSION_CONFLICT, alone; what is wrong with fields; CODE_TAKEN.
--- Cost         one row.
+-- Cost         one row, and one of the outbox.
 CREATE PROCEDURE entitlement_put_definition_in_tx_v1(
   IN  p_id               INT UNSIGNED,
   IN  p_fields           JSON,
@@ -33,6 +33,7 @@ CREATE PROCEDURE entitlement_put_definition_in_tx_v1(
 BEGIN
   DECLARE v_now DATETIME(3);
   DECLARE v_version INT UNSIGNED;
+  DECLARE v_written INT DEFAULT 0;
   -- What it was, what is given of it, and what it is to be.
   DECLARE v_shapes, v_old, v_given, v_merged, v_new JSON;
   DECLARE v_code_taken, v_resource_taken BOOLEAN DEFAULT FALSE;
@@ -199,7 +200,7 @@ BEGIN
                window_interval VARCHAR(16) PATH '$.windowInterval', window_anchor VARCHAR(16) PATH '$.windowAnchor', aggregation_mode VARCHAR(16) PATH '$.aggregationMode',
                enforcement_mode VARCHAR(32) PATH '$.enforcementMode', lock_label VARCHAR(64) PATH '$.lockLabel', resource_code VARCHAR(64) PATH '$.resourceCode',
                is_active VARCHAR(8) PATH '$.isActive', metadata JSON PATH '$.metadata')) AS j;
-      SET p_definition_id = LAST_INSERT_ID();
+      SET p_definition_id = LAST_INSERT_ID(), v_written = 1;
     END;
   ELSEIF p_problems IS NULL THEN
     UPDATE billing_entitlement_definitions AS d
@@ -213,5 +214,13 @@ BEGIN
      WHERE d.id = p_id
        AND (JSON_MERGE_PATCH(JSON_OBJECT(), JSON_REMOVE(v_new, '$.metadata')) <> JSON_MERGE_PATCH(JSON_OBJECT(), JSON_REMOVE(v_old, '$.metadata'))
             OR JSON_EXTRACT(v_new, '$.metadata') <> JSON_EXTRACT(v_old, '$.metadata'));
+    SET v_written = ROW_COUNT();
+  END IF;
+
+  IF v_written > 0 THEN
+    INSERT INTO billing_limit_changes (change_source, changes, changed_at)
+    SELECT 'manual_refresh', JSON_ARRAY(JSON_OBJECT('codes', JSON_ARRAY(d.code))), v_now
+      FROM billing_entitlement_definitions AS d
+     WHERE d.id = p_definition_id;
   END IF;
 END

@@ -22,7 +22,7 @@ use super::request::{Answer, Request, request};
 use super::{Gateway, told_to_stop, views};
 use crate::database::Database;
 use crate::error::Error;
-use crate::procedures::entitlement::{self, Change};
+use crate::procedures::entitlement::{self, Change, ChangedWorkspace};
 use crate::relay::{FellBehind, Subscription};
 
 /// Silence after which a comment is sent: less than the half minute after which the stingiest proxies hang up.
@@ -129,7 +129,9 @@ async fn events(request: Request) -> Answer {
         return Err(Problem::transport(Transport::Forbidden, ""));
     }
     let gateway = request.gateway.clone();
-    let Some(workspace_id) = request.entity().await?.workspace_id else {
+    let entity = request.entity().await?;
+    let workspace = entity.workspace_id.zip(entity.workspace_slug);
+    let Some(workspace) = workspace.map(|(id, slug)| ChangedWorkspace { id, slug }) else {
         let text = "has no workspace whose changes could be told";
         return Err(Problem::field("billableEntityId", text));
     };
@@ -143,7 +145,7 @@ async fn events(request: Request) -> Answer {
         .try_acquire_owned()
         .map_err(|_| Problem::transport(Transport::Overloaded, "Too many readers"))?;
 
-    let subscription = gateway.relay.subscribe(workspace_id);
+    let subscription = gateway.relay.subscribe(workspace.id);
     let start = match resume_after {
         None => Start::Here,
         // What is no number was never an id of ours.
@@ -156,7 +158,7 @@ async fn events(request: Request) -> Answer {
     let (frames, stream) = mpsc::channel(FRAMES);
     let mut reader = Reader {
         gateway,
-        workspace_id,
+        workspace,
         subscription,
         told: 0,
         frames,
@@ -197,7 +199,7 @@ enum Start {
 /// One reader's side of its stream.
 struct Reader {
     gateway: Arc<Gateway>,
-    workspace_id: u64,
+    workspace: ChangedWorkspace,
     subscription: Subscription,
     /// All up to this sequence number was told.
     told: u64,
@@ -248,7 +250,7 @@ impl Reader {
                 change = self.subscription.next() => match change {
                     Ok(change) => self.update(&change).await?,
                     Err(FellBehind) => {
-                        self.subscription = self.gateway.relay.subscribe(self.workspace_id);
+                        self.subscription = self.gateway.relay.subscribe(self.workspace.id);
                         self.resync().await?;
                     }
                 },
@@ -266,7 +268,7 @@ impl Reader {
             0 => Ok(Some(Vec::new())),
             1..=BACKFILL_CHANGES => {
                 let database = &self.gateway.database;
-                missed(database, self.workspace_id, sequence_no, position).await
+                missed(database, self.workspace.id, sequence_no, position).await
             }
             _ => Ok(None),
         }
@@ -276,7 +278,9 @@ impl Reader {
         if change.sequence_no <= self.told {
             return Ok(());
         }
-        let data = serde_json::to_string(&views::LimitsUpdated::from(change)).map_err(|_| Ended)?;
+        // A change of every workspace is, to its reader, one of his.
+        let workspace = change.workspace.as_ref().unwrap_or(&self.workspace);
+        let data = serde_json::to_string(&views::LimitsUpdated::new(workspace, change)).map_err(|_| Ended)?;
         let id = change.sequence_no;
         self.send(format!("id: {id}\nevent: {UPDATED}\ndata: {data}\n\n"))
             .await?;

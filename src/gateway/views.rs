@@ -301,11 +301,12 @@ pub struct LimitsUpdated<'a> {
     changed_at: Instant,
 }
 
-impl<'a> From<&'a entitlement::Change> for LimitsUpdated<'a> {
-    fn from(change: &'a entitlement::Change) -> Self {
+impl<'a> LimitsUpdated<'a> {
+    /// As a reader of this workspace is told it.
+    pub fn new(workspace: &'a entitlement::ChangedWorkspace, change: &'a entitlement::Change) -> Self {
         LimitsUpdated {
-            workspace_id: change.workspace_id,
-            workspace_slug: &change.workspace_slug,
+            workspace_id: workspace.id,
+            workspace_slug: &workspace.slug,
             changed_codes: &change.codes,
             change_source: &change.change_source,
             changed_at: Instant(change.changed_at),

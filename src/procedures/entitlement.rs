@@ -24,7 +24,7 @@ pub use definitions::{Definition, find_definition, list_definitions, put_definit
 pub use gate::{Gate, gate};
 pub use hold::{Held, Hold, HoldFields, HoldOutcome, commit_hold, find_hold, hold, release_hold};
 pub use ledger::{Fact, Gift, LedgerEntry, Point, history, ledger};
-pub use outbox::{Change, OutboxState, changes_since, prune_changes};
+pub use outbox::{Change, ChangedWorkspace, OutboxState, changes_since, prune_changes};
 pub use upkeep::{Lease, Mismatch, Verified, lease_due, verify, verify_page};
 
 /// What a subject may use of one definition.

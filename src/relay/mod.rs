@@ -131,9 +131,12 @@ impl Hub {
     fn publish(&self, changes: Vec<Change>, position: u64, is_end: bool) {
         let mut state = self.lock();
         for change in changes {
-            if let Some(channel) = state.channels.get(&change.workspace_id) {
-                // Without a reader there is nobody to miss it; the last one that leaves removes the channel.
-                let _ = channel.send(Arc::new(change));
+            let change = Arc::new(change);
+            // Without a reader there is nobody to miss it; the last one that leaves removes the channel.
+            let tell = |channel: &broadcast::Sender<_>| drop(channel.send(change.clone()));
+            match &change.workspace {
+                Some(workspace) => state.channels.get(&workspace.id).into_iter().for_each(tell),
+                None => state.channels.values().for_each(tell),
             }
         }
         state.position = position;
@@ -225,12 +228,20 @@ impl Drop for Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procedures::entitlement::ChangedWorkspace;
 
     fn change(sequence_no: u64, workspace_id: u64) -> Change {
+        let slug = format!("workspace-{workspace_id}");
+        Change {
+            workspace: Some(ChangedWorkspace { id: workspace_id, slug }),
+            ..change_of_all(sequence_no)
+        }
+    }
+
+    fn change_of_all(sequence_no: u64) -> Change {
         Change {
             sequence_no,
-            workspace_id,
-            workspace_slug: "acme".into(),
+            workspace: None,
             codes: vec!["projects.max".into()],
             change_source: "consumption".into(),
             changed_at: chrono::DateTime::UNIX_EPOCH.naive_utc(),
@@ -246,6 +257,16 @@ mod tests {
         relay.hub.publish(vec![change(9, 2), change(10, 1)], 10, true);
         assert_eq!(reader.next().await.unwrap().sequence_no, 10);
         assert_eq!(relay.subscribe(1).position(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_change_of_every_workspace_goes_to_every_reader() {
+        let relay = Relay::at(0);
+        let (mut one, mut two) = (relay.subscribe(1), relay.subscribe(2));
+        relay.hub.publish(vec![change_of_all(1), change(2, 2)], 2, true);
+        assert_eq!(one.next().await.unwrap().sequence_no, 1);
+        assert_eq!(two.next().await.unwrap().sequence_no, 1);
+        assert_eq!(two.next().await.unwrap().sequence_no, 2);
     }
 
     #[tokio::test]

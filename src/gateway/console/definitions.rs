@@ -259,5 +259,6 @@ async fn find(request: Request, definition_id: u32) -> Answer {
 async fn write(mut request: Request, definition_id: Option<u32>) -> Answer {
     let written = Written::of(&mut request, definition_id).await?;
     let outcome = entitlement::put_definition(&request.gateway.database, written.edit()).await?;
+    request.gateway.relay.written();
     edited(outcome, answer)
 }

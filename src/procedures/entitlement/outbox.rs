@@ -28,24 +28,32 @@ impl OutboxState {
     }
 }
 
-/// These codes of a workspace's subjects changed, and why.
+/// These codes of a workspace's subjects changed, or of everybody's, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the columns of entitlement_changes_since_v1")]
 pub struct Change {
     pub sequence_no: u64,
-    pub workspace_id: u64,
-    pub workspace_slug: String,
+    /// `None`: of every workspace.
+    pub workspace: Option<ChangedWorkspace>,
     /// In alphabetical order.
     pub codes: Vec<String>,
     pub change_source: String,
     pub changed_at: NaiveDateTime,
 }
 
+/// Whose readers are told of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the columns of entitlement_changes_since_v1")]
+pub struct ChangedWorkspace {
+    pub id: u64,
+    pub slug: String,
+}
+
 #[derive(FromRow)]
 struct ChangeRow {
     sequence_no: u64,
-    workspace_id: u64,
-    workspace_slug: String,
+    workspace_id: Option<u64>,
+    workspace_slug: Option<String>,
     codes: Deserialized<Vec<String>>,
     change_source: String,
     changed_at: NaiveDateTime,
@@ -58,8 +66,10 @@ impl From<ChangeRow> for Change {
         codes.sort_unstable();
         Change {
             sequence_no: row.sequence_no,
-            workspace_id: row.workspace_id,
-            workspace_slug: row.workspace_slug,
+            workspace: row
+                .workspace_id
+                .zip(row.workspace_slug)
+                .map(|(id, slug)| ChangedWorkspace { id, slug }),
             codes,
             change_source: row.change_source,
             changed_at: row.changed_at,
@@ -67,7 +77,7 @@ impl From<ChangeRow> for Change {
     }
 }
 
-/// What changed after `after`, among up to `limit` (1 to 10,000) outbox rows: of one workspace, or of all. `None` as
+/// What changed after `after`, among up to `limit` (1 to 10,000) outbox rows: of one workspace (and of every one), or of all. `None` as
 /// `after` asks for no changes, only where the outbox stands.
 ///
 /// # Errors

@@ -125,6 +125,58 @@ async fn a_workspace_hears_its_own_changes_only() {
 }
 
 #[tokio::test]
+async fn a_definition_that_is_made_or_edited_is_told_to_everybody() {
+    let gateway = TestGateway::start().await;
+    gateway.acme().await;
+    let other = gateway.as_service(Method::PUT, "/api/billing/entities/workspace/other");
+    answer(other.json(&json!({"workspaceSlug": "other"}))).await;
+    let other = gateway.request(
+        Method::GET,
+        "/api/realtime/events?topic=workspace_billing_limits&surface=app&workspaceSlug=other",
+    );
+    let other = other.bearer_auth(&gateway.service).send().await.unwrap();
+    let mut readers = [("acme", gateway.listen(None).await), ("other", Events::new(other))];
+    for (_, events) in &mut readers {
+        events.next().await.unwrap();
+    }
+    let definitions = "/api/console/billing/entitlement-definitions";
+    let write = async |method: Method, path: &str, key: &str, version: u32, body: &Value| {
+        let request = gateway.as_admin(method, path).header("Idempotency-Key", key);
+        answer(request.header("If-Match", format!("\"{version}\"")).json(body)).await
+    };
+    let make = json!({"code": "seats.max", "name": "Seats", "entitlementType": "capacity", "unit": "seat"});
+    let (status, made) = write(Method::POST, definitions, "make", 0, &make).await;
+    assert_eq!(status, 201, "{made}");
+    let path = format!("{definitions}/{}", made["definition"]["id"]);
+    let lock = json!({"enforcementMode": "hard_lock_resource", "lockLabel": "seats_locked"});
+    // Again with its key, and again with another, which changes nothing.
+    for (key, version) in [("edit", 1), ("edit", 1), ("again", 2)] {
+        let (status, edited) = write(Method::PATCH, &path, key, version, &lock).await;
+        assert_eq!((status, &edited["definition"]["version"]), (200, &json!(2)), "{edited}");
+    }
+    let wrong = json!({"lockLabel": "none"});
+    assert_eq!(write(Method::PATCH, &path, "wrong", 2, &wrong).await.0, 400);
+    gateway.grant(1, "ai.credits", 1).await;
+    for (slug, events) in &mut readers {
+        for id in ["1", "2"] {
+            let frame = events.next().await.unwrap();
+            let data: Value = serde_json::from_str(&frame.data).unwrap();
+            assert_eq!((frame.id.as_str(), frame.event.as_str()), (id, UPDATED));
+            assert_eq!(
+                (&data["workspaceSlug"], &data["changedCodes"], &data["changeSource"]),
+                (&json!(slug), &json!(["seats.max"]), &json!("manual_refresh"))
+            );
+        }
+    }
+    assert_eq!(readers[0].1.next().await.unwrap().id, "3");
+    // And to who was away.
+    assert_eq!(
+        ids_up_to(&mut gateway.listen(Some("0")).await, "3").await,
+        ["1", "2", "3"]
+    );
+}
+
+#[tokio::test]
 async fn a_reader_that_resumes_misses_nothing_and_gets_nothing_twice() {
     let gateway = TestGateway::start().await;
     gateway.acme().await;
