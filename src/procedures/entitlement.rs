@@ -28,7 +28,7 @@ pub use outbox::{Change, ChangedWorkspace, OutboxState, changes_since, prune_cha
 pub use upkeep::{Lease, Mismatch, Verified, lease_due, verify, verify_page};
 
 /// What a subject may use of one definition.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the columns of entitlement_limitations_v1")]
 pub struct Limitation {
     pub subject_id: u64,
@@ -53,6 +53,18 @@ pub struct Limitation {
     pub window_start_at: Option<NaiveDateTime>,
     pub window_end_at: Option<NaiveDateTime>,
     pub last_recomputed_at: Option<NaiveDateTime>,
+}
+
+impl FromRow for Limitation {
+    fn from_row_opt(mut row: Row) -> Result<Self, FromRowError> {
+        let limitation = from_columns!(row.take_opt => Limitation {
+            subject_id, generated_at, code, name, entitlement_type, enforcement_mode, unit, scale,
+            window_interval, window_anchor, granted_amount, consumed_amount, held_amount,
+            effective_amount, available_amount, hard_limit_amount, over_limit, lock_state,
+            next_change_at, window_start_at, window_end_at, last_recomputed_at,
+        });
+        limitation.ok_or(FromRowError(row))
+    }
 }
 
 /// One grant, with what is left of it.

@@ -106,7 +106,7 @@ pub enum Outcome {
 }
 
 /// One use, as it stands in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the columns of entitlement_consume_v1")]
 pub struct Consumption {
     pub code: String,
@@ -120,7 +120,6 @@ pub struct Consumption {
 }
 
 /// The columns that say which of the others have values.
-#[derive(FromRow)]
 struct Verdict {
     request_no: u32,
     outcome: String,
@@ -137,17 +136,25 @@ struct Verdict {
 
 impl FromRow for ItemOutcome {
     fn from_row_opt(row: Row) -> Result<ItemOutcome, FromRowError> {
-        let verdict = Verdict::from_row_opt(row.clone())?;
+        let verdict = from_columns!(row.get_opt => Verdict {
+            request_no, outcome, replayed, problem, refused_code, code, amount, warning, retry_after_seconds, used_amount, over_by_amount,
+        });
+        let Some(verdict) = verdict else {
+            return Err(FromRowError(row));
+        };
+        let consumption = from_columns!(row.get_opt => Consumption {
+            code, amount, usage_event_key, reason_code, sequence_no, occurred_at, posted_at,
+        });
         let problem = verdict.problem.as_deref().map(rule);
         let amounts = verdict.amount.zip(verdict.used_amount).zip(verdict.over_by_amount);
-        let outcome = match (verdict.outcome.as_str(), problem, amounts) {
-            ("accepted", None, _) => Outcome::Accepted {
+        let outcome = match (verdict.outcome.as_str(), problem, amounts, consumption) {
+            ("accepted", None, _, Some(consumption)) => Outcome::Accepted {
                 replayed: verdict.replayed,
                 warning: verdict.warning,
-                consumption: Consumption::from_row_opt(row.clone())?,
+                consumption,
                 limitation: Limitation::from_row_opt(row)?,
             },
-            ("refused", Some(error), Some(((amount, used_amount), over_by_amount))) => Outcome::Refused {
+            ("refused", Some(error), Some(((amount, used_amount), over_by_amount)), _) => Outcome::Refused {
                 refused_by_this: verdict.refused_code == verdict.code,
                 refusal: Refusal {
                     error,
@@ -158,7 +165,7 @@ impl FromRow for ItemOutcome {
                     limitation: Limitation::from_row_opt(row)?,
                 },
             },
-            ("failed", Some(error), _) => Outcome::Failed(error),
+            ("failed", Some(error), ..) => Outcome::Failed(error),
             _ => return Err(FromRowError(row)),
         };
         Ok(ItemOutcome {
