@@ -84,7 +84,7 @@ impl Relay {
             tracing::warn!(
                 position,
                 now,
-                "the outbox does not go on from here: another database, or nothing read for as long as changes are kept"
+                "the outbox does not go on from here, so every reader fetches anew: it was restarted, is another database's, or was not read for as long as it keeps changes"
             );
             self.hub.restart_at(now);
             return Ok(false);
